@@ -1,0 +1,36 @@
+# The commands of the README. Each needs Python 3.11 or later and make, and nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help install run test check clean
+
+help:  ## Say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: .venv/installed  ## Make .venv with everything, as locked
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: install  ## Serve the article's manifests on 127.0.0.1:8000 and 8443, with backends of their own
+	@$(BIN)/moongate demo
+
+test: install  ## Run the tests
+	$(BIN)/python -m pytest
+
+check: install  ## Run the linters: ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: install  ## Choose versions anew and write them to requirements.lock
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra uvloop --universal --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header --quiet --upgrade --output-file requirements.lock
+
+clean:  ## Remove what was made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""What operators ask the gateway, on a port of its own."""

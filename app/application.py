@@ -1,0 +1,240 @@
+"""The gateway: an ASGI application that sends each request to the rule that takes it."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator, Sequence
+from functools import cached_property
+from typing import Any, Self
+from urllib.parse import quote
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.lifespan import lifespan_of
+from app.listeners.manager import PORT
+from app.listeners.standin import StandIns
+from app.proxy import TARGET_PATH, RuleProxy
+from app.runtime import Runtime
+from app.settings import Settings, complaint
+from middleware.accesslog import AccessLogMiddleware
+from middleware.errors import BadRequest, ErrorMiddleware, NoRoute
+from middleware.forwarded import ForwardedMiddleware
+from routes.table.hostnames import host_of
+from routes.table.paths import matched_path
+from routes.table.types import PortKey, RoutingTable
+
+logger = logging.getLogger(__name__)
+
+
+class Gateway(Starlette):
+    """Serves the routes that its manifests describe.
+
+    ``settings`` default to the ``MOONGATE_…`` environment, read when the gateway starts. ``app`` gets the requests that
+    no route takes, and WebSockets; without it they are answered 404. ``middleware`` are ASGI middleware of your own,
+    around everything. ``listeners``: where a server runs this application as its own, open the sockets of all listeners
+    that the server does not open; otherwise a gateway opens none.
+
+    It starts with the server's lifespan, with ``async with gateway:``, with ``Starlette(lifespan=gateway.lifespan)``,
+    or, where nobody did any of these, at its first request.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        app: ASGIApp | None = None,
+        middleware: Sequence[Middleware] | None = None,
+        listeners: bool = False,
+    ) -> None:
+        super().__init__(middleware=middleware)
+        self._given = settings
+        self._inner = app
+        self._opens_listeners = listeners
+        # While it runs: the one run, how many asked for it, and who is starting it.
+        self._runtime: Runtime | None = None
+        self._starts = 0
+        self._starting: asyncio.Future[Runtime] | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings in force. Raises pydantic's ValidationError where the environment holds a bad value."""
+        return self._given if self._given is not None else Settings()
+
+    @cached_property
+    def _stand_ins(self) -> StandIns:
+        return StandIns(self.settings.listener)
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs now. Raises RuntimeError before the start."""
+        if self._runtime is None:
+            raise RuntimeError("the gateway is not running")
+        return self._runtime
+
+    # Its life
+
+    async def __aenter__(self) -> Self:
+        """Start; several may, and the last to leave stops it. Opens no socket."""
+        await self._start()
+        self._starts += 1
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._starts -= 1
+        if self._starts == 0 and self._runtime is not None:
+            runtime, self._runtime = self._runtime, None
+            await runtime.__aexit__()
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """The gateway's life as a server's own application: with its sockets, if it is to open any."""
+        async with self:
+            if self._opens_listeners:
+                await self.runtime.listen(self)
+            yield
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _: Any = None) -> AsyncIterator[None]:
+        """The gateway's life as another application's: ``Starlette(lifespan=gateway.lifespan)``."""
+        async with self:
+            yield
+
+    async def _start(self) -> Runtime:
+        """The run in this event loop; a first comer starts it while others wait."""
+        loop = asyncio.get_running_loop()
+        if self._runtime is not None:
+            if self._runtime.loop is loop:
+                return self._runtime
+            # A test client's loops come and go; what ran in one that is gone can only be forgotten.
+            self._runtime.abandon()
+            self._runtime, self._starts = None, 0
+        if self._starting is None or self._starting.get_loop() is not loop:
+            self._starting = asyncio.ensure_future(Runtime(self.settings).__aenter__())
+        starting = self._starting
+        try:
+            self._runtime = await asyncio.shield(starting)
+        finally:
+            if self._starting is starting and starting.done():
+                self._starting = None
+        return self._runtime
+
+    async def _started_late(self) -> Runtime:
+        if self._runtime is None:
+            logger.warning(
+                "the gateway starts with its first request, since no lifespan started it; "
+                "Starlette runs no lifespan of what it mounts: use `async with gateway:` or lifespan=gateway.lifespan"
+            )
+        return await self._start()
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A server's lifespan protocol."""
+        await receive()
+        phase = "startup"
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                if self._inner is not None:
+                    await stack.enter_async_context(lifespan_of(self._inner, scope.setdefault("state", {})))
+                await stack.enter_async_context(self.serving())
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                phase = "shutdown"
+        except Exception as error:
+            logger.exception("the gateway's %s failed", phase)
+            await send({"type": f"lifespan.{phase}.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.shutdown.complete"})
+
+    # A request's way
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            try:
+                _ = self.settings
+            except ValidationError as error:
+                await receive()
+                await send({"type": "lifespan.startup.failed", "message": complaint(error)})
+                return
+        await super().__call__(scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The chain that every request passes, outermost first: yours, access log, forwarded fields, errors.
+
+        Starlette's own chain (its error pages, exception handlers and router) is for applications with views.
+        """
+        app: ASGIApp = ErrorMiddleware(self._dispatch)
+        app = ForwardedMiddleware(app, trusted_proxies=self.settings.trusted_proxies, server=socket.gethostname())
+        if self.settings.access_log != "off":
+            app = AccessLogMiddleware(app, format=self.settings.access_log)
+        for layer, args, options in reversed(self.user_middleware):
+            app = layer(app, *args, **options)
+        return app
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+            return
+        runtime = self._runtime
+        if runtime is None or runtime.loop is not asyncio.get_running_loop():
+            runtime = await self._started_late()
+        if scope["type"] == "http":
+            proxy = self._find(scope, runtime.table)
+            if proxy is not None:
+                await proxy(scope, receive, send)
+                return
+        await self._unmatched(scope, receive, send)
+
+    def _find(self, scope: Scope, table: RoutingTable[RuleProxy]) -> RuleProxy | None:
+        """The rule that takes the request, by the one table that is read here. Raises BadRequest."""
+        state = scope.get("state")
+        key: PortKey | None = state.get(PORT) if state else None
+        if key is None:
+            key = self._stand_ins.find(scope, table)
+        port = table.ports.get(key) if key is not None else None
+        if port is None:
+            return None
+        headers = scope["headers"]
+        authority = b""
+        hosts = 0
+        for name, value in headers:
+            if name == b"host":
+                authority = value
+                hosts += 1
+        if hosts > 1:
+            # RFC 9112 §3.2: two of them could mean two things to us and to a backend.
+            raise BadRequest("more than one Host")
+        target = _below_mount(scope)
+        path = matched_path(target)
+        if path is None:
+            raise BadRequest("the path has dot segments")
+        host = host_of(authority.decode("latin-1"))
+        proxy = port.find(host, path, scope["method"], headers, scope["query_string"])
+        if proxy is not None:
+            scope[TARGET_PATH] = target
+        return proxy
+
+    async def _unmatched(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._inner is not None:
+            await self._inner(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000, "reason": "WebSocket is not served"})
+        else:
+            raise NoRoute
+
+
+def _below_mount(scope: Scope) -> bytes:
+    """The path as it was sent, without the part under which a host mounted us (``root_path``).
+
+    What a host decoded to find its mount is encoded again where the two do not meet byte for byte.
+    """
+    root: str = scope.get("root_path", "")
+    raw: bytes | None = scope.get("raw_path")
+    if not root:
+        return raw if raw is not None else quote(scope["path"]).encode()
+    if raw is not None and raw.startswith(root.encode()):
+        return raw[len(root.encode()) :] or b"/"
+    return quote(scope["path"].removeprefix(root)).encode() or b"/"

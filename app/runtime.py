@@ -1,0 +1,113 @@
+"""One run of a gateway in one event loop: everything that has to be started and stopped."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+from starlette.types import ASGIApp
+
+from app.admin.health import admin_app
+from app.listeners.manager import Listeners
+from app.listeners.server import Sockets, adopt, running_server
+from app.providers.file import FileProvider
+from app.proxy import RuleProxy, Upstream
+from app.reconciler import Reconciler, State, stop
+from app.settings import Settings
+from app.upstream.endpoints import Endpoints
+from app.upstream.resolver import Resolver
+from app.upstream.transport import make_transport
+from routes.graph.nodes import DNSName
+from routes.table.types import RoutingTable, Rule
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that the start waits for host names of backends; a request for one that is still unknown waits as well.
+RESOLVE_AT_START = 2.0
+#: Seconds that requests on our own sockets have to end, where no server around us waits for them.
+DRAIN = 10.0
+
+_EMPTY: RoutingTable[RuleProxy] = RoutingTable({}, {})
+
+
+class Runtime:
+    """Reads the manifests, follows their changes, and holds what is served: ``table``, read once by each request."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.loop = asyncio.get_running_loop()
+        self.table: RoutingTable[RuleProxy] = _EMPTY
+        self.state: State | None = None
+        self.serving = False
+        self._stack = contextlib.AsyncExitStack()
+        self._resolver = Resolver(settings.dns_refresh)
+        self._listeners: Listeners | None = None
+
+    async def __aenter__(self) -> Self:
+        """Serve what the manifests say, and from then on what they come to say. Raises no error for bad manifests."""
+        async with self._stack:
+            self._stack.callback(self._resolver.close)
+            transport = await self._stack.enter_async_context(make_transport())
+            upstream = Upstream(transport, Endpoints(self._resolver))
+
+            def proxy(rule: Rule) -> RuleProxy:
+                return RuleProxy(rule, upstream)
+
+            provider = FileProvider(self.settings.manifests)
+            reconciler = Reconciler(provider, self.settings.options(), proxy, self._swap)
+            await reconciler.load()
+            await self._resolver.ready(RESOLVE_AT_START)
+            self._stack.push_async_callback(stop, asyncio.create_task(reconciler.follow()))
+            self.serving = True
+            self._stack = self._stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.serving = False
+        await self._stack.aclose()
+
+    def abandon(self) -> None:
+        """Let go of a run whose event loop has ended without stopping it."""
+        self._resolver.close_threads()
+
+    async def listen(self, app: ASGIApp) -> None:
+        """Open a socket for every listener that the server around us does not open itself, and the admin port."""
+        server = running_server()
+        if server is not None:
+            adopt(server)
+        sockets = Sockets(app, server)
+        self._stack.push_async_callback(sockets.drain, DRAIN)
+        self._listeners = Listeners(sockets, self.settings.host or sockets.host, lambda: self.table)
+        self._listeners.certify(self.table)
+        await self._listeners.sync()
+        await self._open_admin()
+        self._stack.push_async_callback(stop, asyncio.create_task(sockets.join()))
+
+    async def _open_admin(self) -> None:
+        if self.settings.admin == "off":
+            return
+        host, _, port = self.settings.admin.rpartition(":")
+        sockets = Sockets(admin_app(lambda: self.serving), None)
+        try:
+            await sockets.open(host.strip("[]"), int(port), {})
+        except OSError as error:
+            logger.warning("no /ping on %s: %s", self.settings.admin, error.strerror or error)
+            return
+        self._stack.push_async_callback(sockets.drain, 0.0)
+
+    async def _swap(self, state: State) -> None:
+        self._resolver.watch(_names(state.rules))
+        if self._listeners is not None:
+            # Before the table names a certificate it must be there.
+            self._listeners.certify(state.table)
+        self.state, self.table = state, state.table
+        if self._listeners is not None:
+            await self._listeners.sync()
+
+
+def _names(rules: Iterable[Rule]) -> Iterator[DNSName]:
+    for rule in rules:
+        for backend in rule.backends:
+            if backend.dns is not None:
+                yield backend.dns

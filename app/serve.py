@@ -1,0 +1,23 @@
+"""``moongate run``: a uvicorn server of which the gateway opens every socket."""
+
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from app.listeners.server import SocketlessServer
+
+
+def serve(app: ASGIApp | str = "app:gateway", **options: Any) -> None:
+    """Run ``app`` until a signal ends it, then let requests under way end. ``options`` are uvicorn's."""
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=30,
+        **options,
+    )
+    SocketlessServer(config).run()

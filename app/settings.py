@@ -1,0 +1,108 @@
+"""Everything that can be set, from ``MOONGATE_…`` environment variables or as arguments."""
+
+import os
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from routes.graph.nodes import Options
+from routes.resources.gateway import SecretObjectReference
+
+#: Where manifests are looked for when nobody says where.
+DEFAULT_MANIFESTS = Path("manifests")
+
+
+def _paths(value: Any) -> Any:
+    """Paths as in PATH: separated by ":" (";" on Windows)."""
+    return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+
+
+def _networks(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """The settings of one gateway, read once when it starts; routes are read from manifests while it runs."""
+
+    model_config = SettingsConfigDict(env_prefix="MOONGATE_", env_ignore_empty=True, frozen=True)
+
+    manifests: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_paths)] = Field(
+        default_factory=lambda: (DEFAULT_MANIFESTS,) if DEFAULT_MANIFESTS.exists() else (),
+        description="Files and folders with manifests, separated as in PATH; `./manifests` where it exists.",
+    )
+    controller_name: str = Field(
+        default="moongate.dev/gateway", description="GatewayClasses with this `controllerName` are served."
+    )
+    app_label_selector: str = Field(
+        default="traefik", description="The label `app` by which the default Gateway chooses v1alpha1 routes."
+    )
+    certificates: tuple[SecretObjectReference, ...] = Field(
+        default=(),
+        description="Secrets for the default Gateway's HTTPS listener, as JSON: "
+        '`[{"group": "core", "kind": "Secret", "name": "mysecret"}]`.',
+    )
+    listener: str = Field(
+        default="",
+        pattern=r"^([^/]+/[^/]+/[^/]+)?$",
+        description="The listener, `namespace/gateway/listener`, that a port of the server's stands for when it is no "
+        "listener's; by default the first HTTP listener of the first Gateway.",
+    )
+    host: str = Field(
+        default="",
+        description="The address on which listeners are opened; by default the server's own, else 127.0.0.1.",
+    )
+    admin: str = Field(
+        default="127.0.0.1:9000",
+        pattern=r"^(off|.+:\d+)$",
+        description="`host:port` of `/ping`, or `off`; opened by `app:gateway` and `moongate run` only.",
+    )
+    service_dns: str = Field(
+        default="{name}",
+        description="The host name of a Service without endpoints in the manifests, from `{name}` and `{namespace}`.",
+    )
+    dns_refresh: float = Field(default=5.0, gt=0, description="Seconds after which a host name is looked up again.")
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
+        default=(), description="Networks, separated by commas, whose `X-Forwarded-…` fields are believed."
+    )
+    access_log: Literal["off", "common", "json"] = Field(
+        default="off", description="Write a line for each request to standard output."
+    )
+
+    @field_validator("certificates", mode="before")
+    @classmethod
+    def _core_group(cls, value: Any) -> Any:
+        """The article writes the core group as "core"; in the API its name is empty."""
+        if isinstance(value, list | tuple):
+            return [
+                {**entry, "group": ""} if isinstance(entry, dict) and entry.get("group") == "core" else entry
+                for entry in value
+            ]
+        return value
+
+    def options(self) -> Options:
+        """What of the settings the graph is built with."""
+        from app.tls.certificates import check_pair
+
+        return Options(
+            controller_name=self.controller_name,
+            app_label_selector=self.app_label_selector,
+            certificates=self.certificates,
+            service_dns=self.service_dns,
+            check_certificate=check_pair,
+        )
+
+
+def complaint(error: ValidationError) -> str:
+    """What is wrong with the environment's settings, in sentences that name the variable."""
+    prefix = Settings.model_config.get("env_prefix", "")
+    return "; ".join(
+        f"{prefix}{str(fault['loc'][0]).upper()}{_rest(fault['loc'][1:])}: {fault['msg']}"
+        for fault in error.errors(include_url=False, include_input=False)
+    )
+
+
+def _rest(path: tuple[int | str, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)

@@ -1,0 +1,1 @@
+"""What is written back to the objects: the graph, read as status."""

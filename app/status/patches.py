@@ -1,0 +1,61 @@
+"""The status of every object that is ours, from the graph alone. Transition times are the writer's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from routes.graph.nodes import Condition, GatewayNode, Graph, ListenerNode, ParentNode, RouteNode
+from routes.resources.meta import Key
+
+Status = dict[str, Any]
+
+
+def statuses(graph: Graph, controller_name: str) -> dict[Key, Status]:
+    """``status`` by object, as the API spells it. What we made ourselves has no object and so no status here.
+
+    Routes that name no Gateway of ours get none either: their status belongs to others.
+    """
+    found: dict[Key, Status] = {node.source.key: {"conditions": _conditions(node.conditions)} for node in graph.classes}
+    found |= {key: _gateway(node) for key, node in graph.gateways.items()}
+    found |= {key: _route(node, controller_name) for key, node in graph.routes.items() if node.parents}
+    return found
+
+
+def _gateway(node: GatewayNode) -> Status:
+    return {
+        "conditions": _conditions(node.conditions),
+        "listeners": [_listener(listener) for listener in node.listeners],
+    }
+
+
+def _listener(node: ListenerNode) -> Status:
+    return {
+        "name": node.source.name,
+        "attachedRoutes": node.attached_routes,
+        "supportedKinds": [{"group": kind.group, "kind": kind.kind} for kind in node.supported_kinds],
+        "conditions": _conditions(node.conditions),
+    }
+
+
+def _route(node: RouteNode, controller_name: str) -> Status:
+    return {"parents": [_parent(parent, controller_name) for parent in node.parents]}
+
+
+def _parent(node: ParentNode, controller_name: str) -> Status:
+    return {
+        "controllerName": controller_name,
+        "parentRef": node.ref.model_dump(by_alias=True, exclude_none=True),
+        "conditions": _conditions(node.conditions),
+    }
+
+
+def _conditions(conditions: Sequence[Condition]) -> list[Status]:
+    return [
+        {
+            "type": condition.type,
+            "status": "True" if condition.status else "False",
+            "reason": condition.reason,
+            "message": condition.message,
+            "observedGeneration": condition.observed_generation,
+        }
+        for condition in conditions
+    ]

@@ -1,0 +1,32 @@
+"""Endpoints by address. They belong to nobody's route: what is known of one outlives every change of the table."""
+
+from weakref import WeakValueDictionary
+
+from app.upstream.balancer import Endpoint
+from app.upstream.resolver import Resolver
+from routes.graph.nodes import Address
+from routes.table.types import Backend
+
+
+class Endpoints:
+    """One :class:`Endpoint` for each address in use; those that no rule holds any more are forgotten."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self._by_address: WeakValueDictionary[Address, Endpoint] = WeakValueDictionary()
+
+    def at(self, addresses: tuple[Address, ...]) -> tuple[Endpoint, ...]:
+        """The endpoints at ``addresses``."""
+        found = []
+        for address in addresses:
+            endpoint = self._by_address.get(address)
+            if endpoint is None:
+                endpoint = self._by_address[address] = Endpoint(address, f"http://{address}/")
+            found.append(endpoint)
+        return tuple(found)
+
+    async def of(self, backend: Backend) -> tuple[Address, ...]:
+        """Where ``backend`` listens now; empty where nothing is ready or its name is unknown."""
+        if backend.dns is None:
+            return backend.addresses
+        return await self._resolver.addresses(backend.dns)

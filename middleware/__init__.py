@@ -1,0 +1,1 @@
+"""What happens to a request on its way: pure ASGI middleware, one class a file."""

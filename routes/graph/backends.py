@@ -1,0 +1,126 @@
+"""Where the requests of a backendRef go: endpoints in the manifests, an external name, or a DNS name."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from routes.graph.grants import Grants
+from routes.graph.nodes import Address, BackendNode, DNSName
+from routes.resources.core import Endpoints, EndpointSlice, Service, ServicePort, Workload
+from routes.resources.http import HTTPBackendRef, HTTPRoute
+from routes.resources.meta import CORE_GROUP, Key
+from routes.snapshot import Snapshot
+
+#: The label by which EndpointSlices name their Service.
+SERVICE_NAME = "kubernetes.io/service-name"
+#: What a Service port's appProtocol may say of the protocol that we speak to it: HTTP/1.1.
+SERVED_APP_PROTOCOLS = (None, "", "http", "https")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that a Service's endpoints are found from, indexed once for a build."""
+
+    services: Mapping[Key, Service]
+    slices: Mapping[tuple[str, str], Sequence[EndpointSlice]]
+    endpoints: Mapping[Key, Endpoints]
+    workloads: Mapping[str, Sequence[Workload]]
+    grants: Grants
+    dns_template: str
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, grants: Grants, dns_template: str) -> "Services":
+        """Index what ``snapshot`` holds. ``dns_template`` has ``{name}`` and ``{namespace}``."""
+        slices: dict[tuple[str, str], list[EndpointSlice]] = {}
+        for endpoint_slice in snapshot.of(EndpointSlice).values():
+            name = endpoint_slice.metadata.labels.get(SERVICE_NAME)
+            if name:
+                slices.setdefault((endpoint_slice.metadata.namespace or "", name), []).append(endpoint_slice)
+        workloads: dict[str, list[Workload]] = {}
+        for workload in snapshot.of(Workload).values():
+            workloads.setdefault(workload.metadata.namespace or "", []).append(workload)
+        return cls(snapshot.of(Service), slices, snapshot.of(Endpoints), workloads, grants, dns_template)
+
+    def resolve(self, route: HTTPRoute, ref: HTTPBackendRef) -> BackendNode:
+        """The node of one backendRef of ``route``, with the reason for status where it leads nowhere."""
+        namespace = ref.namespace or route.metadata.namespace or ""
+        target = Key(ref.group, ref.kind, namespace, ref.name)
+        name = f"{namespace}/{ref.name}:{ref.port}"
+        if (ref.group, ref.kind) != (CORE_GROUP, "Service"):
+            message = f"{ref.kind} of group {ref.group!r}: a backend is a Service of the core group"
+            return BackendNode(ref, name, reason="InvalidKind", message=message)
+        if not self.grants.permit(route.key, target):
+            message = f"no ReferenceGrant in {namespace} lets {route.key} use {target}"
+            return BackendNode(ref, name, reason="RefNotPermitted", message=message)
+        service = self.services.get(target)
+        if service is None:
+            return BackendNode(ref, name, reason="BackendNotFound", message=f"{target} does not exist")
+        port = next((port for port in service.spec.ports if port.port == ref.port), None)
+        if port is None and not (service.spec.type == "ExternalName" and not service.spec.ports):
+            ports = ", ".join(str(port.port) for port in service.spec.ports) or "none"
+            message = f"{target} has no port {ref.port}: it has {ports}"
+            return BackendNode(ref, name, reason="BackendNotFound", message=message)
+        if port is not None and port.app_protocol not in SERVED_APP_PROTOCOLS:
+            message = f"{target}: appProtocol {port.app_protocol} is not served"
+            return BackendNode(ref, name, reason="UnsupportedProtocol", message=message)
+        return self._place(ref, name, service, port)
+
+    def _place(self, ref: HTTPBackendRef, name: str, service: Service, port: ServicePort | None) -> BackendNode:
+        namespace = service.metadata.namespace or ""
+        number = ref.port or 0
+        slices = self.slices.get((namespace, service.metadata.name))
+        if slices is not None and port is not None:
+            return BackendNode(ref, name, addresses=_unique(_in_slices(slices, port)))
+        endpoints = self.endpoints.get(Key(CORE_GROUP, "Endpoints", namespace, service.metadata.name))
+        if endpoints is not None and port is not None:
+            return BackendNode(ref, name, addresses=_unique(_in_subsets(endpoints, port)))
+        hint = ""
+        if port is not None:
+            number, hint = self._target_port(service, port)
+        if service.spec.type == "ExternalName":
+            return BackendNode(ref, name, dns=DNSName(service.spec.external_name or "", number), hint=hint)
+        host = self.dns_template.replace("{name}", service.metadata.name).replace("{namespace}", namespace)
+        return BackendNode(ref, name, dns=DNSName(host, number), hint=hint)
+
+    def _target_port(self, service: Service, port: ServicePort) -> tuple[int, str]:
+        """The number of a targetPort, and a hint where it had to be guessed."""
+        if port.target_port is None:
+            return port.port, ""
+        if isinstance(port.target_port, int):
+            return port.target_port, ""
+        selector = service.spec.selector
+        for workload in self.workloads.get(service.metadata.namespace or "", ()):
+            fits = selector and all(workload.pod_labels.get(label) == value for label, value in selector.items())
+            number = workload.port_named(port.target_port) if fits else None
+            if number is not None:
+                return number, ""
+        hint = (
+            f"targetPort {port.target_port!r} of {service.key} is in no workload of the manifests, "
+            f"port {port.port} is used"
+        )
+        return port.port, hint
+
+
+def _in_slices(slices: Iterable[EndpointSlice], port: ServicePort) -> Iterable[Address]:
+    """Ready endpoints on the slice's port of the Service port's name; ``ready`` unset counts as ready."""
+    for endpoint_slice in slices:
+        if endpoint_slice.address_type == "FQDN":
+            continue
+        for slice_port in endpoint_slice.ports:
+            if slice_port.name != port.name or slice_port.port is None:
+                continue
+            for endpoint in endpoint_slice.endpoints:
+                if endpoint.conditions.ready is not False:
+                    for host in endpoint.addresses:
+                        yield Address(host, slice_port.port)
+
+
+def _in_subsets(endpoints: Endpoints, port: ServicePort) -> Iterable[Address]:
+    for subset in endpoints.subsets:
+        for subset_port in subset.ports:
+            if subset_port.name == port.name and subset_port.port is not None:
+                for address in subset.addresses:
+                    yield Address(address.ip, subset_port.port)
+
+
+def _unique(addresses: Iterable[Address]) -> tuple[Address, ...]:
+    return tuple(dict.fromkeys(addresses))

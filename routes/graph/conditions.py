@@ -1,0 +1,133 @@
+"""One constructor for each condition and reason that we write; no condition is spelled out anywhere else.
+
+Types and reasons: Gateway API v1.7, ``apis/v1``.
+"""
+
+from collections.abc import Iterable
+
+from routes.graph.nodes import Condition
+
+
+def class_accepted(generation: int) -> Condition:
+    """A GatewayClass with our controller name is taken."""
+    return Condition("Accepted", True, "Accepted", "served by Moongate", generation)
+
+
+def gateway_accepted(generation: int) -> Condition:
+    """All listeners of the Gateway are good."""
+    return Condition("Accepted", True, "Accepted", "all listeners are valid", generation)
+
+
+def gateway_listeners_not_valid(generation: int, names: Iterable[str], *, some_good: bool) -> Condition:
+    """Some or all listeners cannot be served; with one good one left the Gateway stays accepted."""
+    return Condition("Accepted", some_good, "ListenersNotValid", f"not served: {', '.join(names)}", generation)
+
+
+def gateway_programmed(generation: int) -> Condition:
+    """At least one listener is in the routing table."""
+    return Condition("Programmed", True, "Programmed", "in the routing table", generation)
+
+
+def gateway_not_programmed(generation: int) -> Condition:
+    """No listener can be served."""
+    return Condition("Programmed", False, "Invalid", "no listener can be served", generation)
+
+
+def listener_accepted(generation: int) -> Condition:
+    """The listener's own fields are good."""
+    return Condition("Accepted", True, "Accepted", "valid", generation)
+
+
+def listener_unsupported_protocol(generation: int, protocol: str) -> Condition:
+    """We do not speak this protocol."""
+    return Condition("Accepted", False, "UnsupportedProtocol", f"protocol {protocol} is not served", generation)
+
+
+def listener_unsupported_value(generation: int, message: str) -> Condition:
+    """A field holds something that we do not serve."""
+    return Condition("Accepted", False, "UnsupportedValue", message, generation)
+
+
+def listener_conflict_refused(generation: int, reason: str, message: str) -> Condition:
+    """A conflicted listener is not accepted, for the same reason."""
+    return Condition("Accepted", False, reason, message, generation)
+
+
+def listener_programmed(generation: int) -> Condition:
+    """The listener is in the routing table."""
+    return Condition("Programmed", True, "Programmed", "in the routing table", generation)
+
+
+def listener_not_programmed(generation: int, reason: str = "Invalid") -> Condition:
+    """Another condition of the listener says why it is not served."""
+    return Condition("Programmed", False, reason, "not served, see the other conditions", generation)
+
+
+def listener_refs_resolved(generation: int) -> Condition:
+    """Every certificate and route kind that the listener names is there."""
+    return Condition("ResolvedRefs", True, "ResolvedRefs", "all references resolved", generation)
+
+
+def listener_invalid_certificate_ref(generation: int, message: str) -> Condition:
+    """A certificateRef leads to nothing usable."""
+    return Condition("ResolvedRefs", False, "InvalidCertificateRef", message, generation)
+
+
+def listener_ref_not_permitted(generation: int, message: str) -> Condition:
+    """A certificateRef into another namespace without a ReferenceGrant there."""
+    return Condition("ResolvedRefs", False, "RefNotPermitted", message, generation)
+
+
+def listener_invalid_route_kinds(generation: int, message: str) -> Condition:
+    """allowedRoutes names kinds that do not fit the protocol."""
+    return Condition("ResolvedRefs", False, "InvalidRouteKinds", message, generation)
+
+
+def listener_conflict(generation: int, reason: str, message: str) -> Condition:
+    """Another listener of the Gateway wants the same port; ``reason`` is HostnameConflict or ProtocolConflict."""
+    return Condition("Conflicted", True, reason, message, generation)
+
+
+def listener_no_conflicts(generation: int) -> Condition:
+    """The listener is distinct from all others."""
+    return Condition("Conflicted", False, "NoConflicts", "distinct from all other listeners", generation)
+
+
+def route_accepted(generation: int) -> Condition:
+    """At least one listener of the parent takes the route."""
+    return Condition("Accepted", True, "Accepted", "attached", generation)
+
+
+def route_no_matching_parent(generation: int, message: str) -> Condition:
+    """The Gateway has no such listener."""
+    return Condition("Accepted", False, "NoMatchingParent", message, generation)
+
+
+def route_not_allowed(generation: int, message: str) -> Condition:
+    """The listener takes no routes of this kind or from this namespace."""
+    return Condition("Accepted", False, "NotAllowedByListeners", message, generation)
+
+
+def route_no_matching_hostname(generation: int, message: str) -> Condition:
+    """No hostname of the route meets the listener's."""
+    return Condition("Accepted", False, "NoMatchingListenerHostname", message, generation)
+
+
+def route_unsupported_value(generation: int, message: str) -> Condition:
+    """No rule of the route can be served, since each asks for something that we do not do."""
+    return Condition("Accepted", False, "UnsupportedValue", message, generation)
+
+
+def route_partially_invalid(generation: int, message: str) -> Condition:
+    """Some rules of the route cannot be served and answer 500."""
+    return Condition("PartiallyInvalid", True, "UnsupportedValue", f"Dropped Rule: {message}", generation)
+
+
+def route_refs_resolved(generation: int) -> Condition:
+    """Every backendRef leads to a Service."""
+    return Condition("ResolvedRefs", True, "ResolvedRefs", "all references resolved", generation)
+
+
+def route_refs_not_resolved(generation: int, reason: str, message: str) -> Condition:
+    """A backendRef leads nowhere: BackendNotFound, InvalidKind, RefNotPermitted or UnsupportedProtocol."""
+    return Condition("ResolvedRefs", False, reason, message, generation)

@@ -1,0 +1,108 @@
+"""What a person should know of a graph: every part that is not served, and what is probably not meant."""
+
+from collections.abc import Iterator
+
+from routes.graph.nodes import GatewayNode, Graph, RouteNode
+from routes.problems import Problem, Severity
+from routes.resources.http import HTTPRouteMatch
+from routes.resources.meta import GATEWAY_GROUP, Key
+
+
+def review(graph: Graph) -> tuple[Problem, ...]:
+    """All problems, in the order of Gateways and routes. Files and lines are added by whoever knows them."""
+    return tuple(_all(graph))
+
+
+def _all(graph: Graph) -> Iterator[Problem]:
+    for gateway in graph.foreign:
+        name = gateway.spec.gateway_class_name
+        message = f"not served: GatewayClass {name!r} is not there, or another controller's"
+        yield Problem(message, Severity.WARNING, gateway.key, "spec.gatewayClassName")
+    for node in graph.gateways.values():
+        yield from _listeners(node)
+    known = {(key.namespace, key.name) for key in graph.gateways}
+    others = {(gateway.key.namespace, gateway.key.name) for gateway in graph.foreign}
+    for route in graph.routes.values():
+        yield from _parents(route, known, others)
+        yield from _rules(route)
+    yield from _shadowed(graph)
+
+
+def _listeners(gateway: GatewayNode) -> Iterator[Problem]:
+    for index, listener in enumerate(gateway.listeners):
+        for condition in listener.conditions:
+            # Programmed only repeats that another condition is bad; Conflicted is the one whose True is bad.
+            bad = condition.status if condition.type == "Conflicted" else not condition.status
+            repeated = condition.type == "Programmed" or condition.reason.endswith("Conflict") != (
+                condition.type == "Conflicted"
+            )
+            if bad and not repeated:
+                yield Problem(
+                    f"{condition.reason}: {condition.message}",
+                    Severity.ERROR,
+                    gateway.source.key,
+                    f"spec.listeners[{index}]",
+                )
+
+
+def _parents(route: RouteNode, known: set[tuple[str, str]], others: set[tuple[str, str]]) -> Iterator[Problem]:
+    source = route.source
+    for parent in route.parents:
+        for condition in parent.conditions:
+            if condition.type == "Accepted" and not condition.status and condition.reason != "UnsupportedValue":
+                field = f"spec.parentRefs[{parent.index}]" if parent.index >= 0 else "spec.parentRefs"
+                yield Problem(f"{condition.reason}: {condition.message}", Severity.ERROR, source.key, field)
+    if not source.spec.parent_refs and not route.parents:
+        message = "attaches to no Gateway: it names none, and no listener selects it by its labels"
+        yield Problem(message, Severity.WARNING, source.key, "spec.parentRefs")
+    for index, ref in enumerate(source.spec.parent_refs):
+        name = (ref.namespace or source.metadata.namespace or "", ref.name)
+        if (ref.group, ref.kind) == (GATEWAY_GROUP, "Gateway") and name not in known and name not in others:
+            message = f"Gateway {name[0]}/{name[1]} does not exist"
+            yield Problem(message, Severity.WARNING, source.key, f"spec.parentRefs[{index}]")
+
+
+def _rules(route: RouteNode) -> Iterator[Problem]:
+    key = route.source.key
+    for rule in route.rules:
+        field = f"spec.rules[{rule.index}]"
+        if rule.unsupported:
+            yield Problem(f"UnsupportedValue: {rule.unsupported}; its requests are answered 500", key=key, field=field)
+        for index, backend in enumerate(rule.backends):
+            place = f"{field}.backendRefs[{index}]"
+            if backend.reason:
+                message = f"{backend.reason}: {backend.message}; its share of the requests is answered 500"
+                yield Problem(message, key=key, field=place)
+            if backend.hint:
+                yield Problem(backend.hint, Severity.WARNING, key, place)
+        if not rule.backends:
+            yield Problem("no backendRefs: its requests are answered 500", Severity.WARNING, key, field)
+        elif all(backend.ref.weight == 0 for backend in rule.backends):
+            yield Problem("all weights are 0: its requests are answered 500", Severity.WARNING, key, field)
+
+
+def _shadowed(graph: Graph) -> Iterator[Problem]:
+    """Matches that say the same as one that wins over them on the same listener, and so are never reached."""
+    first: dict[tuple[Key, str, str, HTTPRouteMatch], tuple[Key, int]] = {}
+    by_age = sorted(
+        graph.routes.values(),
+        key=lambda route: (
+            route.source.metadata.creation_timestamp is None,
+            str(route.source.metadata.creation_timestamp),
+            route.source.key.qualified_name,
+        ),
+    )
+    for route in by_age:
+        told: set[tuple[int, int]] = set()
+        for parent in route.parents:
+            for attachment in parent.attachments:
+                for hostname in route.source.spec.hostnames or ("",):
+                    for rule in route.rules:
+                        for index, match in enumerate(rule.source.matches):
+                            place = (parent.gateway, attachment.listener, hostname, match)
+                            winner = first.setdefault(place, (route.source.key, rule.index))
+                            if winner != (route.source.key, rule.index) and (rule.index, index) not in told:
+                                told.add((rule.index, index))
+                                message = f"never reached: rule {winner[1]} of {winner[0]} has the same match and wins"
+                                field = f"spec.rules[{rule.index}].matches[{index}]"
+                                yield Problem(message, Severity.WARNING, route.source.key, field)

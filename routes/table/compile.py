@@ -1,0 +1,119 @@
+"""From graph to routing table."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+from routes.graph.nodes import BackendNode, GatewayNode, Graph, ListenerNode, RouteNode, RuleNode
+from routes.resources.meta import Key
+from routes.table.hostnames import HostMap
+from routes.table.matches import Entry
+from routes.table.paths import prefix_key
+from routes.table.precedence import Precedence, precedence
+from routes.table.types import Backend, ListenerTable, Port, PortKey, RoutingTable, Rule, VirtualHost
+
+H = TypeVar("H")
+
+Ranked = list[tuple[Precedence, Entry[H]]]
+
+
+def compile_table(graph: Graph, handler: Callable[[Rule], H]) -> RoutingTable[H]:
+    """The table in which every match leads to ``handler(rule)``; ``handler`` is called once for each served rule."""
+    handlers = {
+        key: [(rule, handler(_rule(key, rule))) for rule in route.rules]
+        for key, route in graph.routes.items()
+        if any(parent.attachments for parent in route.parents)
+    }
+    attached = _routes_by_listener(graph)
+    ports: dict[PortKey, Port[H]] = {}
+    names: dict[str, PortKey] = {}
+    for gateway in graph.gateways.values():
+        for key, listeners in _by_port(gateway).items():
+            ports[key] = _port(key, listeners, graph.routes, attached, handlers)
+            for listener in listeners:
+                names[f"{key.namespace}/{key.gateway}/{listener.source.name}"] = key
+    return RoutingTable(ports, names)
+
+
+def _by_port(gateway: GatewayNode) -> dict[PortKey, list[ListenerNode]]:
+    """The valid listeners of each port. Listeners of one port have one protocol: others conflict and are not valid."""
+    meta = gateway.source.metadata
+    ports: dict[PortKey, list[ListenerNode]] = {}
+    for listener in gateway.listeners:
+        if listener.valid:
+            key = PortKey(meta.namespace or "", meta.name, listener.source.port)
+            ports.setdefault(key, []).append(listener)
+    return ports
+
+
+def _routes_by_listener(graph: Graph) -> Mapping[tuple[Key, str], list[Key]]:
+    found: dict[tuple[Key, str], dict[Key, None]] = {}
+    for key, route in graph.routes.items():
+        for parent in route.parents:
+            for attachment in parent.attachments:
+                found.setdefault((parent.gateway, attachment.listener), {})[key] = None
+    return {listener: list(keys) for listener, keys in found.items()}
+
+
+def _port(
+    key: PortKey,
+    listeners: Iterable[ListenerNode],
+    routes: Mapping[Key, RouteNode],
+    attached: Mapping[tuple[Key, str], list[Key]],
+    handlers: Mapping[Key, list[tuple[RuleNode, H]]],
+) -> Port[H]:
+    tables: dict[str, ListenerTable[H]] = {}
+    certificates = {}
+    protocol = ""
+    for listener in listeners:
+        hostname = listener.source.hostname or ""
+        keys = attached.get((listener.gateway, listener.source.name), ())
+        served = [(routes[route], handlers[route]) for route in keys]
+        tables[hostname] = ListenerTable(listener.source.name, _hosts(served))
+        certificates[hostname] = listener.certificates
+        protocol = listener.source.protocol
+    return Port(key, protocol, HostMap(tables), HostMap(certificates))
+
+
+def _hosts(routes: Iterable[tuple[RouteNode, list[tuple[RuleNode, H]]]]) -> HostMap[VirtualHost[H]]:
+    """Virtual hosts by the routes' own hostnames.
+
+    Not by what they have in common with the listener's: that a request is on this listener says that its host fits it,
+    and precedence counts the characters of the route's own hostname (GatewayRouteHostnameIntersectionPrecedence).
+    """
+    exact: dict[str, dict[str, Ranked[H]]] = {}
+    prefixes: dict[str, dict[str, Ranked[H]]] = {}
+    for route, handlers in routes:
+        ranked = list(_entries(route, handlers))
+        for hostname in route.source.spec.hostnames or ("",):
+            exact.setdefault(hostname, {})
+            prefixes.setdefault(hostname, {})
+            for path_type, path, rank, entry in ranked:
+                lists = exact[hostname] if path_type == "Exact" else prefixes[hostname]
+                lists.setdefault(path, []).append((rank, entry))
+    return HostMap({name: VirtualHost(_sorted(exact[name]), _sorted(prefixes[name])) for name in exact})
+
+
+def _entries(
+    route: RouteNode, handlers: Iterable[tuple[RuleNode, H]]
+) -> Iterator[tuple[str, str, Precedence, Entry[H]]]:
+    for rule, handler in handlers:
+        for index, match in enumerate(rule.source.matches):
+            entry = Entry.of(match, handler)
+            path = match.path.value if match.path.type == "Exact" else prefix_key(match.path.value)
+            yield match.path.type, path, precedence(entry, route.source, rule.index, index), entry
+
+
+def _sorted(lists: Mapping[str, Ranked[H]]) -> dict[str, tuple[Entry[H], ...]]:
+    return {
+        path: tuple(entry for _, entry in sorted(ranked, key=lambda pair: pair[0])) for path, ranked in lists.items()
+    }
+
+
+def _rule(route: Key, rule: RuleNode) -> Rule:
+    return Rule(route, rule.index, tuple(_backend(node) for node in rule.backends), rule.unsupported)
+
+
+def _backend(node: BackendNode) -> Backend:
+    if node.reason:
+        return Backend(node.name, node.ref.weight, invalid=node.message)
+    return Backend(node.name, node.ref.weight, node.addresses, node.dns)

@@ -1,0 +1,59 @@
+"""Look-up by host name: exact names by hash, wildcards label by label, whatever the size of the table."""
+
+from collections.abc import Iterator, Mapping
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+#: No name in DNS is longer (RFC 1035 §2.3.4), so none in a table is met by a longer one.
+MAX_HOSTNAME = 253
+
+
+class HostMap(Generic[T]):
+    """Values by hostname: ``whoami``, ``*.example.com`` (one or more labels more), or "" for any host."""
+
+    __slots__ = ("_any", "_exact", "_wildcards")
+
+    def __init__(self, values: Mapping[str, T]) -> None:
+        self._any = values.get("")
+        self._exact = {name: value for name, value in values.items() if name and not name.startswith("*.")}
+        # Kept as ".example.com": the part of a host from one of its dots on.
+        self._wildcards = {name[1:]: value for name, value in values.items() if name.startswith("*.")}
+
+    def candidates(self, host: str) -> Iterator[T]:
+        """The values that ``host`` (lower case, without port) fits, the most specific first."""
+        if len(host) <= MAX_HOSTNAME:
+            exact = self._exact.get(host)
+            if exact is not None:
+                yield exact
+            if self._wildcards:
+                # A leading dot would be an empty label, which stands for nothing.
+                dot = host.find(".", 1)
+                while dot > 0:
+                    value = self._wildcards.get(host[dot:])
+                    if value is not None:
+                        yield value
+                    dot = host.find(".", dot + 1)
+        if self._any is not None:
+            yield self._any
+
+    def best(self, host: str) -> T | None:
+        """The value of the most specific hostname that ``host`` fits."""
+        if not self._exact and not self._wildcards:
+            return self._any
+        return next(self.candidates(host), None)
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """All hostnames as they were written, with their values."""
+        yield from self._exact.items()
+        for name, value in self._wildcards.items():
+            yield f"*{name}", value
+        if self._any is not None:
+            yield "", self._any
+
+
+def host_of(authority: str) -> str:
+    """The host of a Host field in lower case, without port; IPv6 literals keep their brackets."""
+    if authority.startswith("["):
+        return authority[: authority.find("]") + 1].lower()
+    return authority.partition(":")[0].lower()

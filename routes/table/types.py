@@ -1,0 +1,112 @@
+"""The routing table and what stands in it: immutable, read by every request once and kept to its end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+from routes.graph.nodes import Address, CertificatePair, DNSName
+from routes.resources.meta import Key
+from routes.table.hostnames import HostMap
+from routes.table.matches import Entry, Headers
+from routes.table.paths import PathMap
+
+H = TypeVar("H")
+
+
+class PortKey(NamedTuple):
+    """One port of one Gateway: what a socket stands for."""
+
+    namespace: str
+    gateway: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.gateway}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One backendRef as it is served. ``invalid``: why its share of the requests is answered 500, "" if it is not."""
+
+    name: str
+    weight: int
+    addresses: tuple[Address, ...] = ()
+    dns: DNSName | None = None
+    invalid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of a route, as the data plane needs it. ``invalid``: why every request to it is answered 500."""
+
+    route: Key
+    index: int
+    backends: tuple[Backend, ...]
+    invalid: str = ""
+
+    @property
+    def name(self) -> str:
+        """``namespace/route/rule``, for logs and metrics."""
+        return f"{self.route.qualified_name}/{self.index}"
+
+
+class VirtualHost(PathMap[Entry[H]]):
+    """The matches of all routes for one of their hostnames on one listener."""
+
+    __slots__ = ()
+
+    def find(self, path: str, method: str, headers: Headers, query: bytes) -> H | None:
+        """The handler of the match that wins, None where none fits."""
+        for entries in self.candidates(path):
+            for entry in entries:
+                if entry.plain or entry.accepts(method, headers, query):
+                    return entry.handler
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerTable(Generic[H]):
+    """One listener: its routes by their own hostnames."""
+
+    name: str
+    hosts: HostMap[VirtualHost[H]]
+
+
+@dataclass(frozen=True, slots=True)
+class Port(Generic[H]):
+    """One port of a Gateway: its listeners by hostname, and for HTTPS their certificates.
+
+    ``certificates`` keeps, for each listener hostname, the pairs in the order of certificateRefs.
+    """
+
+    key: PortKey
+    protocol: str
+    listeners: HostMap[ListenerTable[H]]
+    certificates: HostMap[tuple[CertificatePair, ...]]
+
+    def find(self, host: str, path: str, method: str, headers: Headers, query: bytes) -> H | None:
+        """The handler for a request, None where no rule takes it.
+
+        Exactly the most specific listener that ``host`` fits is asked (listener isolation). In it a request falls
+        through from the more specific hostname to the less specific one where no rule of the former fits.
+        """
+        listener = self.listeners.best(host)
+        if listener is None:
+            return None
+        for virtual_host in listener.hosts.candidates(host):
+            handler = virtual_host.find(path, method, headers, query)
+            if handler is not None:
+                return handler
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingTable(Generic[H]):
+    """All ports that are served, in the order of their Gateways, and the listener names that lead to them."""
+
+    ports: Mapping[PortKey, Port[H]]
+    listeners: Mapping[str, PortKey]
+
+    def first(self, protocol: str) -> PortKey | None:
+        """The first port of ``protocol`` of the first Gateway that has one."""
+        return next((key for key, port in self.ports.items() if port.protocol == protocol), None)
