@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.lifespan import lifespan_of
 from app.listeners.manager import PORT
+from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
 from app.proxy import TARGET_PATH, RuleProxy
 from app.runtime import Runtime
@@ -92,9 +93,12 @@ class Gateway(Starlette):
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """The gateway's life as a server's own application: with its sockets, if it is to open any."""
+        server = running_server() if self._opens_listeners else None
+        if server is not None:
+            adopt(server)
         async with self:
             if self._opens_listeners:
-                await self.runtime.listen(self)
+                await self.runtime.listen(self, server)
             yield
 
     @contextlib.asynccontextmanager

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Self
 
+import uvicorn
 from starlette.types import ASGIApp
 
 from app.admin.health import admin_app
 from app.listeners.manager import Listeners
-from app.listeners.server import Sockets, adopt, running_server
+from app.listeners.server import Sockets
 from app.providers.file import FileProvider
 from app.proxy import RuleProxy, Upstream
 from app.reconciler import Reconciler, State, stop
@@ -71,14 +72,13 @@ class Runtime:
         """Let go of a run whose event loop has ended without stopping it."""
         self._resolver.close_threads()
 
-    async def listen(self, app: ASGIApp) -> None:
-        """Open a socket for every listener that the server around us does not open itself, and the admin port."""
-        server = running_server()
-        if server is not None:
-            adopt(server)
+    async def listen(self, app: ASGIApp, server: uvicorn.Server | None) -> None:
+        """Open a socket for every listener that ``server`` around us does not open itself, and the admin port."""
         sockets = Sockets(app, server)
         self._stack.push_async_callback(sockets.drain, DRAIN)
-        self._listeners = Listeners(sockets, self.settings.host or sockets.host, lambda: self.table)
+        self._listeners = Listeners(
+            sockets, self.settings.host or sockets.host, self.settings.listener, lambda: self.table
+        )
         self._listeners.certify(self.table)
         await self._listeners.sync()
         await self._open_admin()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.listeners.server import Sockets
+from app.listeners.standin import stands_for
 from app.tls.sni import Certificates, listener_context
 from routes.table.types import PortKey, RoutingTable
 
@@ -19,9 +20,10 @@ PORT = "listener"
 class Listeners:
     """Opens and closes sockets by the difference between two tables; whoever is connected stays connected."""
 
-    def __init__(self, sockets: Sockets, host: str, table: Callable[[], RoutingTable[Any]]) -> None:
+    def __init__(self, sockets: Sockets, host: str, listener: str, table: Callable[[], RoutingTable[Any]]) -> None:
         self._sockets = sockets
         self._host = host
+        self._listener = listener
         self._table = table
         self._certificates = Certificates()
         self._open: dict[PortKey, Server] = {}
@@ -49,16 +51,18 @@ class Listeners:
                 await self._try(key, protocol)
 
     def _wanted(self) -> dict[PortKey, str]:
+        table, place = self._table(), self._sockets.own_place
+        served = stands_for(place, table, self._listener)[0] if place is not None else None
         wanted: dict[PortKey, str] = {}
-        numbers: dict[int, PortKey] = {}
-        for key, port in self._table().ports.items():
-            holder = numbers.setdefault(key.port, key)
-            if holder != key:
-                self._refuse(key, f"{holder} has this port already")
-            elif key.port == self._sockets.own_port:
+        holders: dict[int, str] = {place[1]: "the server around us"} if place is not None and place[1] else {}
+        for key, port in table.ports.items():
+            if key == served:
                 continue
-            else:
-                wanted[key] = port.protocol
+            if key.port in holders:
+                self._refuse(key, f"{holders[key.port]} has this port already")
+                continue
+            holders[key.port] = str(key)
+            wanted[key] = port.protocol
         return wanted
 
     async def _try(self, key: PortKey, protocol: str) -> None:

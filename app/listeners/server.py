@@ -99,12 +99,12 @@ class Sockets:
         return (self._server.config.host if self._server is not None else None) or "127.0.0.1"
 
     @property
-    def own_port(self) -> int | None:
-        """The TCP port that the running server opens itself, None where it opens none."""
+    def own_place(self) -> tuple[str, int | None] | None:
+        """Scheme and port of the socket that the running server opens itself (a Unix socket has no port), or None."""
         if self._server is None or isinstance(self._server, SocketlessServer):
             return None
         config = self._server.config
-        return config.port if config.uds is None and config.fd is None else None
+        return "https" if config.ssl else "http", config.port if config.uds is None and config.fd is None else None
 
     async def open(self, host: str, port: int, state: dict[str, Any], context: ssl.SSLContext | None = None) -> Server:
         """Listen on ``host`` and ``port``; ``state`` is in every request's ``scope["state"]``. Raises OSError."""

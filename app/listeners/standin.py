@@ -13,12 +13,22 @@ logger = logging.getLogger(__name__)
 Place = tuple[str, int | None]
 
 
-class StandIns:
-    """Finds for a server's own socket the Gateway port that it serves, and says so once where that is not plain.
+def stands_for(place: Place, table: RoutingTable[Any], listener: str) -> tuple[PortKey | None, bool]:
+    """The port of ``table`` that a socket at ``place`` serves, and whether that is plain from its number.
 
     A listener with the same port number and protocol is meant. Where there is none it is ``listener``
     (``namespace/gateway/listener``), or without that the first HTTP listener of the first Gateway.
     """
+    scheme, number = place
+    protocol = "HTTPS" if scheme in ("https", "wss") else "HTTP"
+    for key, port in table.ports.items():
+        if key.port == number and port.protocol == protocol:
+            return key, True
+    return table.listeners.get(listener) if listener else table.first("HTTP"), False
+
+
+class StandIns:
+    """Finds for a server's own socket the port that it stands for, and says so once where that is not plain."""
 
     def __init__(self, listener: str) -> None:
         self._listener = listener
@@ -39,12 +49,8 @@ class StandIns:
 
     def _choose(self, place: Place, table: RoutingTable[Any]) -> PortKey | None:
         scheme, number = place
-        protocol = "HTTPS" if scheme in ("https", "wss") else "HTTP"
-        for key, port in table.ports.items():
-            if key.port == number and port.protocol == protocol:
-                return key
-        chosen = table.listeners.get(self._listener) if self._listener else table.first("HTTP")
-        if (place, chosen) not in self._said:
+        chosen, plain = stands_for(place, table, self._listener)
+        if not plain and (place, chosen) not in self._said:
             self._said.add((place, chosen))
             where = f"port {number}" if number is not None else "this socket"
             if chosen is not None:

@@ -53,29 +53,35 @@ def default_gateway(options: Options) -> Gateway:
     """
     selector = LabelSelector(match_labels={"app": options.app_label_selector})
     everywhere = AllowedRoutes(namespaces=RouteNamespaces(from_="All"))
-    web = SelectingListener(
-        name="web", port=HTTP_PORT, protocol="HTTP", allowed_routes=everywhere, route_selector=selector
-    )
-    websecure = SelectingListener(
-        name="websecure",
-        port=HTTPS_PORT,
-        protocol="HTTPS",
-        allowed_routes=everywhere,
-        route_selector=selector,
-        tls=ListenerTLSConfig(certificate_refs=options.certificates),
-    )
+    listeners = [
+        SelectingListener(
+            name="web", port=HTTP_PORT, protocol="HTTP", allowed_routes=everywhere, route_selector=selector
+        )
+    ]
+    if options.certificates:
+        tls = ListenerTLSConfig(certificate_refs=options.certificates)
+        listeners.append(
+            SelectingListener(
+                name="websecure",
+                port=HTTPS_PORT,
+                protocol="HTTPS",
+                tls=tls,
+                allowed_routes=everywhere,
+                route_selector=selector,
+            )
+        )
     return Gateway(
         api_version=f"{GATEWAY_GROUP}/v1",
         kind="Gateway",
         metadata=ObjectMeta(name=BUILT_IN, namespace="default"),
-        spec=GatewaySpec(gateway_class_name=BUILT_IN, listeners=(web, websecure) if options.certificates else (web,)),
+        spec=GatewaySpec(gateway_class_name=BUILT_IN, listeners=tuple(listeners)),
     )
 
 
 def build_gateways(
     snapshot: Snapshot, classes: dict[str, GatewayClassNode], grants: Grants, options: Options
 ) -> tuple[dict[Key, GatewayNode], tuple[Gateway, ...]]:
-    """Our Gateways by key, oldest first, and those of classes that are not ours."""
+    """Our Gateways by key, in alphabetical order, and those of classes that are not ours."""
     written = sorted(snapshot.of(Gateway).values(), key=lambda gateway: gateway.key)
     ours = [gateway for gateway in written if gateway.spec.gateway_class_name in classes]
     sources = ours if written else [default_gateway(options)]
