@@ -11,7 +11,8 @@ from starlette.types import Receive, Scope, Send
 from app.upstream.balancer import Endpoint, WeightedSelector, least_loaded
 from app.upstream.endpoints import Endpoints
 from app.upstream.fields import end_to_end, has_body, is_chunked
-from app.upstream.transport import TIMEOUT, mapped_errors
+from app.upstream.http1 import Exchange
+from app.upstream.transport import UpstreamTransport
 from middleware.errors import ClientDisconnected, ConnectFailed, NoReadyEndpoint, NoValidBackend
 from middleware.record import RequestRecord, record_of
 from routes.graph.nodes import Address
@@ -28,7 +29,7 @@ TARGET_PATH = "moongate.path"
 class Upstream:
     """What all rules share on their way to the backends."""
 
-    transport: httpx2.AsyncBaseTransport
+    transport: UpstreamTransport
     endpoints: Endpoints
 
 
@@ -37,6 +38,7 @@ class RuleProxy:
 
     def __init__(self, rule: Rule, upstream: Upstream) -> None:
         self.rule = rule
+        self._name = rule.name
         self._upstream = upstream
         self._selector = WeightedSelector(rule.backends)
         # The endpoints of each backend at its last addresses: holding them keeps what is known of them.
@@ -45,7 +47,7 @@ class RuleProxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve an ``http`` scope. Raises a GatewayError; before the response began it can still be answered."""
         record = record_of(scope) or RequestRecord()
-        record.route = self.rule.name
+        record.route = self._name
         if self.rule.invalid:
             raise NoValidBackend(detail=self.rule.invalid)
         backend = self._selector.pick()
@@ -54,19 +56,19 @@ class RuleProxy:
         record.backend = backend.name
         if backend.invalid:
             raise NoValidBackend(detail=backend.invalid)
-        exchange = _Exchange(scope, receive, send, record)
+        forwarding = _Forwarding(scope, receive, send, record)
         endpoints = await self._endpoints(backend)
-        for attempt in range(CONNECT_ATTEMPTS):
-            if not endpoints:
-                raise NoReadyEndpoint(detail=backend.name)
+        if not endpoints:
+            raise NoReadyEndpoint(detail=backend.name)
+        for attempt in range(1, CONNECT_ATTEMPTS + 1):
             endpoint = least_loaded(endpoints)
             record.endpoint = str(endpoint.address)
             endpoint.in_flight += 1
             try:
-                await exchange.run(self._upstream.transport, endpoint.url)
+                await forwarding.run(self._upstream.transport, endpoint)
             except ConnectFailed:
                 endpoints = tuple(other for other in endpoints if other is not endpoint)
-                if not endpoints or attempt + 1 == CONNECT_ATTEMPTS:
+                if not endpoints or attempt == CONNECT_ATTEMPTS:
                     raise
                 record.retries += 1
             else:
@@ -82,31 +84,31 @@ class RuleProxy:
         return known[1]
 
 
-class _Exchange:
-    """One request and its answer."""
+class _Forwarding:
+    """One request on its way there and back."""
 
-    __slots__ = ("_answered", "_fields", "_receive", "_record", "_scope", "_send", "_task", "_watcher")
+    __slots__ = ("_answered", "_receive", "_record", "_scope", "_send", "_task", "_watcher")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, record: RequestRecord) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._record = record
-        self._fields: list[tuple[bytes, bytes]] = list(scope["headers"])
         self._answered = False
         self._task = asyncio.current_task()
         self._watcher: asyncio.Task[None] | None = None
 
-    async def run(self, transport: httpx2.AsyncBaseTransport, url: str) -> None:
-        """Forward the request to ``url`` and its answer to the client. ConnectFailed: nothing was sent yet."""
+    async def run(self, transport: UpstreamTransport, endpoint: Endpoint) -> None:
+        """Forward the request to ``endpoint`` and its answer to the client. ConnectFailed: nothing was sent yet."""
         started = time.perf_counter_ns()
-        request = self._request(url)
+        request = self._request(endpoint)
         try:
-            with mapped_errors():
-                response = await transport.handle_async_request(request)
+            response = await transport.handle_async_request(request)
             self._record.origin_status = response.status_code
             self._record.origin_duration_ns = time.perf_counter_ns() - started
-            await self._answer(response)
+            exchange = response.stream
+            assert isinstance(exchange, Exchange)
+            await self._answer(exchange)
         except asyncio.CancelledError:
             if self._watcher is not None and self._watcher.done():
                 raise ClientDisconnected from None
@@ -116,27 +118,23 @@ class _Exchange:
                 self._watcher.cancel()
                 self._watcher = None
 
-    def _request(self, url: str) -> httpx2.Request:
+    def _request(self, endpoint: Endpoint) -> httpx2.Request:
         scope = self._scope
-        fields = end_to_end(self._fields)
+        received = scope["headers"]
+        fields = end_to_end(received)
         stream: httpx2.AsyncByteStream
-        if has_body(self._fields):
-            if is_chunked(self._fields):
+        if has_body(received):
+            if is_chunked(received):
                 fields.append((b"transfer-encoding", b"chunked"))
-            stream = _Body(self._body())
+            stream = _Stream(self._body())
         else:
-            stream = httpx2.ByteStream(b"")
+            stream = _NOTHING
             self._watch()
         target: bytes = scope[TARGET_PATH]
         if scope["query_string"]:
-            target += b"?" + scope["query_string"]
-        return httpx2.Request(
-            scope["method"],
-            url,
-            headers=fields,
-            stream=stream,
-            extensions={"target": target, "timeout": TIMEOUT},
-        )
+            target = b"%b?%b" % (target, scope["query_string"])
+        extensions = {"pool": endpoint.pool, "target": target, "fields": fields}
+        return httpx2.Request(scope["method"], endpoint.url, stream=stream, extensions=extensions)
 
     async def _body(self) -> AsyncIterator[bytes]:
         while True:
@@ -161,28 +159,27 @@ class _Exchange:
         if self._task is not None and not self._answered:
             self._task.cancel()
 
-    async def _answer(self, response: httpx2.Response) -> None:
-        stream = response.stream
-        assert isinstance(stream, httpx2.AsyncByteStream)
+    async def _answer(self, exchange: Exchange) -> None:
         try:
-            headers = [(name.lower(), value) for name, value in response.headers.raw]
-            await self._send(
-                {"type": "http.response.start", "status": response.status_code, "headers": end_to_end(headers)}
-            )
-            with mapped_errors():
-                async for chunk in stream:
-                    await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+            headers = end_to_end(exchange.fields)
+            await self._send({"type": "http.response.start", "status": exchange.status, "headers": headers})
+            more = True
+            while more:
+                data, more = await exchange.take()
+                self._answered = not more
+                await self._send({"type": "http.response.body", "body": data, "more_body": more})
         finally:
-            await stream.aclose()
-        self._answered = True
-        await self._send({"type": "http.response.body", "body": b""})
+            await exchange.aclose()
 
 
-class _Body(httpx2.AsyncByteStream):
+class _Stream(httpx2.AsyncByteStream):
     """A request's body, as it comes."""
 
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self._chunks = chunks
+    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+        self._pieces = pieces
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._chunks
+        return self._pieces
+
+
+_NOTHING = httpx2.ByteStream(b"")

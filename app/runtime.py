@@ -18,7 +18,7 @@ from app.reconciler import Reconciler, State, stop
 from app.settings import Settings
 from app.upstream.endpoints import Endpoints
 from app.upstream.resolver import Resolver
-from app.upstream.transport import make_transport
+from app.upstream.transport import UpstreamTransport
 from routes.graph.nodes import DNSName
 from routes.table.types import RoutingTable, Rule
 
@@ -49,8 +49,8 @@ class Runtime:
         """Serve what the manifests say, and from then on what they come to say. Raises no error for bad manifests."""
         async with self._stack:
             self._stack.callback(self._resolver.close)
-            transport = await self._stack.enter_async_context(make_transport())
-            upstream = Upstream(transport, Endpoints(self._resolver))
+            transport = await self._stack.enter_async_context(UpstreamTransport())
+            upstream = Upstream(transport, Endpoints(self._resolver, transport))
 
             def proxy(rule: Rule) -> RuleProxy:
                 return RuleProxy(rule, upstream)

@@ -134,7 +134,7 @@ def yaml_documents(text: str) -> Iterator[Document]:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        raise unreadable(error) from None
+        raise unreadable(error, last=text.count("\n") + 1) from None
     except yaml.reader.ReaderError as error:
         # libyaml counts bytes, PyYAML's own reader characters; they differ only after non-ASCII text
         line = text.encode("utf-8", "replace")[: error.position].count(b"\n") + 1

@@ -1,9 +1,10 @@
 """Objects from manifest files and folders of them, read again as they change."""
 
 import asyncio
+import gc
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from os import sep
 from pathlib import Path
@@ -202,7 +203,22 @@ def _load(path: str, old: _File, read: Callable[[str], bytes]) -> _File:
         return _merge(path, old, None, unusable(path, reason(error)))
     if large := too_large(signature.size):
         return _merge(path, old, signature, unusable(path, large))
-    return _merge(path, old, signature, read_manifests(data, path))
+    with _uncollected():
+        return _merge(path, old, signature, read_manifests(data, path))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Holds the cycle collector back. A large file is millions of live objects without a cycle among them; going
+    through them again and again triples the time, and each time stops the event loop, for up to a second."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _merge(path: str, old: _File, signature: Signature | None, now: Manifests) -> _File:

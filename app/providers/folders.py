@@ -131,16 +131,17 @@ class _Scanner:
             return
         if stat.S_ISDIR(status.st_mode):
             self._tree(path)
-        elif self._first(path):
+        elif self._first(os.path.realpath(path)):
             self._file(path, status)
 
     def _tree(self, top: str) -> None:
         pending = [top]
         while pending:
             folder = pending.pop()
-            if not self._first(folder):
+            real = os.path.realpath(folder)
+            if not self._first(real):
                 continue
-            self._watch(folder)  # before the listing, so that a change after it is not of a folder unknown
+            self._watch(folder)
             try:
                 with os.scandir(folder) as listing:
                     entries = sorted(listing, key=lambda entry: entry.name)
@@ -150,11 +151,11 @@ class _Scanner:
                 self.scan.unlisted.append(folder)
                 self._problem(folder, reason(error))
                 continue
-            below = [entry.path for entry in entries if not entry.name.startswith(".") and self._entry(entry)]
+            below = [entry.path for entry in entries if not entry.name.startswith(".") and self._entry(entry, real)]
             pending += reversed(below)
 
-    def _entry(self, entry: os.DirEntry[str]) -> bool:
-        """Takes an entry that is a file; whether it is a folder."""
+    def _entry(self, entry: os.DirEntry[str], folder: str) -> bool:
+        """Takes an entry of the real ``folder`` if it is a file; whether it is a folder."""
         wanted = entry.name.lower().endswith(SUFFIXES)
         try:
             link = entry.is_symlink()
@@ -170,7 +171,7 @@ class _Scanner:
             return False
         if stat.S_ISDIR(status.st_mode):
             return True
-        if wanted and self._first(entry.path):
+        if wanted and self._first(os.path.realpath(entry.path) if link else os.path.join(folder, entry.name)):
             self._file(entry.path, status)
         return False
 
@@ -179,9 +180,8 @@ class _Scanner:
         regular = stat.S_ISREG(status.st_mode)
         self.scan.files[path] = _signature(status) if regular else "is neither a file nor a folder"
 
-    def _first(self, path: str) -> bool:
-        """Whether this is the first name of what is at ``path``, which also ends circles of links."""
-        real = os.path.realpath(path)
+    def _first(self, real: str) -> bool:
+        """Whether what is really at ``real`` was not met by another name, as happens in circles of links."""
         first = real not in self._seen
         self._seen.add(real)
         return first
@@ -216,7 +216,7 @@ def _signature(status: os.stat_result) -> Signature:
 def _way(path: str) -> Iterator[tuple[str, str]]:
     """The names, with their folders, that decide what ``path`` leads to: each link on the way, which may be one of its
     parents, and what it leads to in the end."""
-    here, *rest = Path(os.getcwd(), path).parts
+    here, *rest = Path(path if os.path.isabs(path) else os.path.join(os.getcwd(), path)).parts
     pending = rest[::-1]
     links = 0
     while pending:

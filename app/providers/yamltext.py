@@ -254,9 +254,10 @@ def seek(node: Node, path: Path) -> tuple[Node, int]:
     return node, line
 
 
-def unreadable(error: yaml.MarkedYAMLError) -> UnreadableError:
+def unreadable(error: yaml.MarkedYAMLError, last: int) -> UnreadableError:
+    """What PyYAML has against a text of ``last`` lines, in one line that repeats nothing of the text."""
     mark = error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else 1
+    line = min(mark.line + 1, last) if mark else 1  # libyaml finds the end one line too late
     if isinstance(error, _BoundError):
         return UnreadableError(error.problem or TOO_DEEP, line)
     words = ": ".join(part for part in (error.context, error.problem) if part)
@@ -267,4 +268,5 @@ def unreadable(error: yaml.MarkedYAMLError) -> UnreadableError:
 
 
 def short(key: str) -> str:
+    """A key as it may be shown."""
     return key if len(key) <= 64 else f"{key[:64]}…"

@@ -4,16 +4,20 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import httpx2
+
+from app.upstream.pool import Pool
 from routes.graph.nodes import Address
 from routes.table.types import Backend
 
 
-@dataclass(slots=True, weakref_slot=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Endpoint:
-    """One address that requests are sent to. ``in_flight``: how many are under way."""
+    """One address that requests are sent to, and the connections to it. ``in_flight``: how many are under way."""
 
     address: Address
-    url: str
+    url: httpx2.URL
+    pool: Pool
     in_flight: int = 0
 
 

@@ -2,8 +2,11 @@
 
 from weakref import WeakValueDictionary
 
+import httpx2
+
 from app.upstream.balancer import Endpoint
 from app.upstream.resolver import Resolver
+from app.upstream.transport import UpstreamTransport
 from routes.graph.nodes import Address
 from routes.table.types import Backend
 
@@ -11,8 +14,9 @@ from routes.table.types import Backend
 class Endpoints:
     """One :class:`Endpoint` for each address in use; those that no rule holds any more are forgotten."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, transport: UpstreamTransport) -> None:
         self._resolver = resolver
+        self._transport = transport
         self._by_address: WeakValueDictionary[Address, Endpoint] = WeakValueDictionary()
 
     def at(self, addresses: tuple[Address, ...]) -> tuple[Endpoint, ...]:
@@ -21,7 +25,8 @@ class Endpoints:
         for address in addresses:
             endpoint = self._by_address.get(address)
             if endpoint is None:
-                endpoint = self._by_address[address] = Endpoint(address, f"http://{address}/")
+                pool = self._transport.pool(address.host, address.port)
+                endpoint = self._by_address[address] = Endpoint(address, httpx2.URL(f"http://{address}/"), pool)
             found.append(endpoint)
         return tuple(found)
 

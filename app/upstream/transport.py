@@ -1,37 +1,88 @@
 """The exchange with an endpoint: one request there, one answer back, both as streams."""
 
-import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import httpx2
 
-from middleware.errors import BadGateway, ConnectFailed, UpstreamTimeout
+from app.upstream.body import Body
+from app.upstream.fields import Fields
+from app.upstream.pool import Pool
+from middleware.errors import BadGateway, BadRequest, UpstreamTimeout
 
 #: Seconds. An answer may take as long as it likes; a connection may not.
-CONNECT_TIMEOUT = 10.0
+CONNECT_TIMEOUT: Final = 10.0
 
-TIMEOUT = httpx2.Timeout(None, connect=CONNECT_TIMEOUT).as_dict()
+#: Methods whose request may be sent again when nothing was answered (RFC 9110 §9.2.2).
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+
+_TIMEOUTS: Final = {"connect": CONNECT_TIMEOUT}
 
 
-def make_transport() -> httpx2.AsyncBaseTransport:
-    """A transport with connections of its own, kept alive for reuse, as many as there are requests under way.
+class UpstreamTransport(httpx2.AsyncBaseTransport):
+    """An httpx2 transport over asyncio protocols: HTTP/1.1, a pool for each endpoint, streams both ways.
 
-    It goes straight to the endpoint, whatever proxy the environment names.
+    It understands these request extensions: ``pool`` (from :meth:`pool`, in place of the URL's host), ``target``
+    (bytes, sent as they are), ``fields`` (the header fields to send, names in lower case, in place of
+    ``request.headers``) and ``timeout`` (``connect``, and ``read``, the time to the response's head; in seconds, None
+    for ever). A response has ``fields`` in its extensions, and its ``stream`` is an
+    :class:`~app.upstream.http1.Exchange`.
+
+    A request whose reused connection turns out to be closed is sent again on another, if nothing was answered, it has
+    no body and its method may be repeated.
     """
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=60)
-    # Endpoints are plain HTTP: a context that trusts nothing spares reading the system's certificates.
-    return httpx2.AsyncHTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), limits=limits, trust_env=False)
+
+    def __init__(self) -> None:
+        # A pool lives as long as an endpoint or a connection of its own holds it.
+        self._pools: WeakValueDictionary[tuple[str, int], Pool] = WeakValueDictionary()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Raises ConnectFailed before anything was sent, UpstreamTimeout, or BadGateway for no or a bad answer."""
+        extensions = request.extensions
+        pool: Pool = extensions.get("pool") or self.pool(request.url.host, request.url.port or 80)
+        timeouts: dict[str, Any] = extensions.get("timeout") or _TIMEOUTS
+        fields: Fields | None = extensions.get("fields")
+        if fields is None:
+            fields = [(name.lower(), value) for name, value in request.headers.raw]
+        head = request_head(request.method, extensions.get("target") or request.url.raw_path, fields)
+        body = Body.of(request.stream, fields)
+        while True:
+            connection = pool.take() or await pool.connect(timeouts.get("connect"))
+            exchange = connection.start(request.method, head, body)
+            try:
+                async with asyncio.timeout(timeouts.get("read")):
+                    await exchange.head()
+                return httpx2.Response(exchange.status, stream=exchange, extensions={"fields": exchange.fields})
+            except BadGateway:
+                repeatable = body is None and request.method in IDEMPOTENT
+                if not (repeatable and connection.used and exchange.unanswered):
+                    raise
+            except TimeoutError as error:
+                await exchange.aclose()
+                raise UpstreamTimeout from error
+            except BaseException:
+                await exchange.aclose()
+                raise
+
+    def pool(self, host: str, port: int) -> Pool:
+        """The pool of an endpoint."""
+        found = self._pools.get((host, port))
+        if found is None:
+            found = self._pools[host, port] = Pool(host, port)
+        return found
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for pool in list(self._pools.values()):
+            pool.close()
 
 
-@contextmanager
-def mapped_errors() -> Iterator[None]:
-    """Turn the transport's exceptions into the gateway's, here and nowhere else."""
-    try:
-        yield
-    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-        raise ConnectFailed(detail=repr(error)) from error
-    except httpx2.TimeoutException as error:
-        raise UpstreamTimeout(detail=repr(error)) from error
-    except httpx2.TransportError as error:
-        raise BadGateway(detail=repr(error)) from error
+def request_head(method: str, target: bytes, fields: Fields) -> bytes:
+    """The bytes of a request's head. Raises BadRequest where a field or the target would break out of its line."""
+    lines = [b"%b %b HTTP/1.1" % (method.encode(), target)]
+    lines += [b"%b: %b" % field for field in fields]
+    head = b"\r\n".join(lines) + b"\r\n\r\n"
+    if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or b"\0" in head:
+        raise BadRequest("a line break in a header field")
+    return head

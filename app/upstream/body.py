@@ -1,0 +1,53 @@
+"""A request's body on its way to the backend."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from app.upstream.fields import Fields
+from middleware.errors import BadRequest
+
+
+@dataclass(slots=True)
+class Body:
+    """A stream and how it is framed: by ``length``, or in chunks where that is None.
+
+    ``asks``: the client wants to hear that the backend agrees before it sends anything (``Expect: 100-continue``).
+    """
+
+    stream: httpx2.AsyncByteStream
+    length: int | None
+    asks: bool = False
+
+    @classmethod
+    def of(cls, stream: Any, fields: Fields) -> "Body | None":
+        """The body of a request with ``fields``, None where they say that there is none (RFC 9112 §6.3)."""
+        length: int | None = 0
+        asks = False
+        for name, value in fields:
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"transfer-encoding":
+                length = None
+            elif name == b"expect":
+                asks = value.lower() == b"100-continue"
+        return None if length == 0 else cls(stream, length, asks)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The bytes to send. Raises BadRequest where the stream is not as long as it said."""
+        if self.length is None:
+            async for data in self.stream:
+                if data:
+                    yield b"%x\r\n%b\r\n" % (len(data), data)
+            yield b"0\r\n\r\n"
+            return
+        left = self.length
+        async for data in self.stream:
+            left -= len(data)
+            if left < 0:
+                break
+            yield data
+        if left:
+            raise BadRequest("the body is not as long as Content-Length says")

@@ -1,0 +1,76 @@
+"""The connections to one endpoint."""
+
+import asyncio
+from collections import deque
+
+from app.upstream.http1 import Http1Connection
+from middleware.errors import ConnectFailed
+
+#: Seconds after which an idle connection is closed: before most backends close theirs.
+IDLE = 60.0
+#: Idle connections kept for one endpoint.
+MAX_IDLE = 256
+
+
+class Pool:
+    """Idle connections, the one used last first: under less load the others grow old and are closed."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+        self._idle: deque[Http1Connection] = deque()
+        self._open: set[Http1Connection] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def take(self) -> Http1Connection | None:
+        """An idle connection, or None."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closing:
+                return connection
+        return None
+
+    async def connect(self, timeout: float | None) -> Http1Connection:
+        """A new connection. Raises ConnectFailed, also where it took more than ``timeout`` seconds."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout):
+                _, connection = await loop.create_connection(
+                    lambda: Http1Connection(self._release, self._forget), self.host, self.port
+                )
+        except OSError as error:  # TimeoutError is one
+            raise ConnectFailed(detail=f"{self.host}:{self.port}: {error!r}") from error
+        self._open.add(connection)
+        return connection
+
+    def close(self) -> None:
+        """Close every connection; what is under way on them fails."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        self._idle.clear()
+        for connection in list(self._open):
+            connection.close()
+
+    def _release(self, connection: Http1Connection) -> None:
+        if len(self._idle) >= MAX_IDLE:
+            connection.close()
+            return
+        loop = asyncio.get_running_loop()
+        connection.idle_since = loop.time()
+        self._idle.append(connection)
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(IDLE, self._sweep)
+
+    def _forget(self, connection: Http1Connection) -> None:
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long; one timer for all of them."""
+        loop = asyncio.get_running_loop()
+        oldest = loop.time() - IDLE
+        while self._idle and self._idle[0].idle_since <= oldest:
+            self._idle.popleft().close()
+        self._sweeper = loop.call_at(self._idle[0].idle_since + IDLE, self._sweep) if self._idle else None
