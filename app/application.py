@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.lifespan import lifespan_of
+from app.listeners.cycle import CYCLE
 from app.listeners.manager import PORT
 from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
@@ -182,7 +183,8 @@ class Gateway(Starlette):
             await self._live(scope, receive, send)
             return
         runtime = self._runtime
-        if runtime is None or runtime.loop is not asyncio.get_running_loop():
+        # A server's connections are all in one loop; asking which one is running is a system call before Python 3.12.
+        if runtime is None or (CYCLE not in scope and runtime.loop is not asyncio.get_running_loop()):
             runtime = await self._started_late()
         if scope["type"] == "http":
             proxy = self._find(scope, runtime.table)

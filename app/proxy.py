@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import httpx2
 from starlette.types import Receive, Scope, Send
 
+from app.listeners.cycle import CYCLE, Cycle
 from app.upstream.balancer import Endpoint, WeightedSelector, least_loaded
 from app.upstream.endpoints import Endpoints
 from app.upstream.fields import end_to_end, has_body, is_chunked
@@ -87,16 +88,22 @@ class RuleProxy:
 class _Forwarding:
     """One request on its way there and back."""
 
-    __slots__ = ("_answered", "_receive", "_record", "_scope", "_send", "_task", "_watcher")
+    __slots__ = ("_answered", "_cycle", "_gone", "_receive", "_record", "_scope", "_send", "_task", "_watcher")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, record: RequestRecord) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._record = record
-        self._answered = False
-        self._task = asyncio.current_task()
+        self._answered = self._gone = False
         self._watcher: asyncio.Task[None] | None = None
+        # Our own server connection tells when its client leaves; on others a task has to listen for it.
+        self._cycle: Cycle | None = scope.get(CYCLE)
+        if self._cycle is not None:
+            self._cycle.on_disconnect = self._leave
+            self._task = self._cycle.task
+        else:
+            self._task = asyncio.current_task()
 
     async def run(self, transport: UpstreamTransport, endpoint: Endpoint) -> None:
         """Forward the request to ``endpoint`` and its answer to the client. ConnectFailed: nothing was sent yet."""
@@ -110,7 +117,7 @@ class _Forwarding:
             assert isinstance(exchange, Exchange)
             await self._answer(exchange)
         except asyncio.CancelledError:
-            if self._watcher is not None and self._watcher.done():
+            if self._gone:
                 raise ClientDisconnected from None
             raise
         finally:
@@ -149,14 +156,18 @@ class _Forwarding:
 
     def _watch(self) -> None:
         """From now on nothing more is to come from the client: if something does, it is that it left."""
-        if self._watcher is None:
-            self._watcher = asyncio.create_task(self._cancel_when_gone())
+        if self._watcher is None and self._cycle is None:
+            self._watcher = asyncio.create_task(self._leave_when_gone())
 
-    async def _cancel_when_gone(self) -> None:
+    async def _leave_when_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        # Servers say "disconnect" as well when the answer is complete.
+        self._leave()
+
+    def _leave(self) -> None:
+        """The client is gone: nobody waits for the backend any more. Servers say so too when the answer is complete."""
         if self._task is not None and not self._answered:
+            self._gone = True
             self._task.cancel()
 
     async def _answer(self, exchange: Exchange) -> None:

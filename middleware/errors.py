@@ -90,6 +90,33 @@ class RequestTimeout(GatewayError):
     message = "the request took too long to arrive"
 
 
+class HeadTooLarge(GatewayError):
+    """The head is larger than any that we serve (RFC 6585 §5)."""
+
+    status = 431
+    source = Source.CLIENT
+    flag = "DPE"
+    message = "the request's head is too large"
+
+
+class TargetTooLong(GatewayError):
+    """The request line is longer than any that we serve (RFC 9110 §15.5.15)."""
+
+    status = 414
+    source = Source.CLIENT
+    flag = "DPE"
+    message = "the request target is too long"
+
+
+class NotImplementedHere(GatewayError):
+    """A method or a coding that a gateway has no use for (RFC 9110 §15.6.2)."""
+
+    status = 501
+    source = Source.CLIENT
+    flag = "DPE"
+    message = "the method is not served"
+
+
 class Misdirected(GatewayError):
     """The host is not one that this connection may ask for (RFC 9110, 15.5.20)."""
 

@@ -149,14 +149,14 @@ class FileProvider:
             yield
             async for _ in watch:
                 yield
-        except (OSError, RuntimeError) as error:  # a folder went away, or the system has no watches left
+        except Exception as error:  # no watches left, a folder that went away, a name that is not UTF-8, and more
             if not self._unwatched:
                 _log.warning("cannot watch the manifests, looking every %g s: %s", interval, error)
             self._unwatched = True
             await asyncio.sleep(interval)
         finally:
             first.cancel()
-            with suppress(asyncio.CancelledError, StopAsyncIteration, OSError, RuntimeError):
+            with suppress(asyncio.CancelledError, Exception):
                 await first
             await watch.aclose()
 

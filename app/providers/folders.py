@@ -118,6 +118,8 @@ class _Scanner:
         self._seen: set[str] = set()
 
     def path(self, path: str) -> None:
+        if self._unspeakable(path):
+            return
         self._watch_way(path)
         try:
             status = os.stat(path)
@@ -158,6 +160,8 @@ class _Scanner:
         """Takes an entry of the real ``folder`` if it is a file; whether it is a folder."""
         wanted = entry.name.lower().endswith(SUFFIXES)
         try:
+            if (wanted or entry.is_dir()) and self._unspeakable(entry.path):
+                return False
             link = entry.is_symlink()
             if not link and not wanted:
                 return entry.is_dir(follow_symlinks=False)
@@ -179,6 +183,15 @@ class _Scanner:
         # opening a pipe would wait for someone to write to it
         regular = stat.S_ISREG(status.st_mode)
         self.scan.files[path] = _signature(status) if regular else "is neither a file nor a folder"
+
+    def _unspeakable(self, path: str) -> bool:
+        """Whether a path cannot be written in a message or a status page, nor be watched; such a one is not read."""
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            self._problem(os.fsencode(path).decode("utf-8", "replace"), "has a name that is not UTF-8: rename it")
+            return True
+        return False
 
     def _first(self, real: str) -> bool:
         """Whether what is really at ``real`` was not met by another name, as happens in circles of links."""

@@ -21,8 +21,12 @@ class Http1Connection(asyncio.Protocol):
     """A connection, idle or with one :class:`Exchange` on it. ``released`` is called when it may be used again."""
 
     def __init__(
-        self, released: Callable[["Http1Connection"], None], closed: Callable[["Http1Connection"], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        released: Callable[["Http1Connection"], None],
+        closed: Callable[["Http1Connection"], None],
     ) -> None:
+        self.loop = loop
         self._released = released
         self._closed = closed
         self._codec = HttptoolsCodec(self)
@@ -84,7 +88,7 @@ class Http1Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         if self._writable is None:
-            self._writable = asyncio.get_running_loop().create_future()
+            self._writable = self.loop.create_future()
 
     def resume_writing(self) -> None:
         if self._writable is not None:
@@ -266,7 +270,7 @@ class Exchange(httpx2.AsyncByteStream):
         self._connection.give_up(self)
 
     async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._connection.loop.create_future()
         try:
             await self._waiter
         finally:
@@ -280,12 +284,12 @@ class Exchange(httpx2.AsyncByteStream):
 
     def _begin(self, body: Body) -> None:
         if body.asks:
-            self._sender = asyncio.get_running_loop().call_later(CONTINUE_TIMEOUT, self._send)
+            self._sender = self._connection.loop.call_later(CONTINUE_TIMEOUT, self._send)
         else:
             self._send()
 
     def _send(self) -> None:
-        self._sender = asyncio.create_task(self._send_all())
+        self._sender = self._connection.loop.create_task(self._send_all())
 
     async def _send_all(self) -> None:
         assert self._body is not None

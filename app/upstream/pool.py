@@ -16,6 +16,7 @@ class Pool:
     """Idle connections, the one used last first: under less load the others grow old and are closed."""
 
     def __init__(self, host: str, port: int) -> None:
+        self._loop = asyncio.get_running_loop()
         self.host = host
         self.port = port
         self._idle: deque[Http1Connection] = deque()
@@ -32,11 +33,10 @@ class Pool:
 
     async def connect(self, timeout: float | None) -> Http1Connection:
         """A new connection. Raises ConnectFailed, also where it took more than ``timeout`` seconds."""
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):
-                _, connection = await loop.create_connection(
-                    lambda: Http1Connection(self._release, self._forget), self.host, self.port
+                _, connection = await self._loop.create_connection(
+                    lambda: Http1Connection(self._loop, self._release, self._forget), self.host, self.port
                 )
         except OSError as error:  # TimeoutError is one
             raise ConnectFailed(detail=f"{self.host}:{self.port}: {error!r}") from error
@@ -56,11 +56,10 @@ class Pool:
         if len(self._idle) >= MAX_IDLE:
             connection.close()
             return
-        loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
+        connection.idle_since = self._loop.time()
         self._idle.append(connection)
         if self._sweeper is None:
-            self._sweeper = loop.call_later(IDLE, self._sweep)
+            self._sweeper = self._loop.call_later(IDLE, self._sweep)
 
     def _forget(self, connection: Http1Connection) -> None:
         self._open.discard(connection)
@@ -69,8 +68,7 @@ class Pool:
 
     def _sweep(self) -> None:
         """Close what has been idle for too long; one timer for all of them."""
-        loop = asyncio.get_running_loop()
-        oldest = loop.time() - IDLE
+        oldest = self._loop.time() - IDLE
         while self._idle and self._idle[0].idle_since <= oldest:
             self._idle.popleft().close()
-        self._sweeper = loop.call_at(self._idle[0].idle_since + IDLE, self._sweep) if self._idle else None
+        self._sweeper = self._loop.call_at(self._idle[0].idle_since + IDLE, self._sweep) if self._idle else None

@@ -51,8 +51,12 @@ class UpstreamTransport(httpx2.AsyncBaseTransport):
             connection = pool.take() or await pool.connect(timeouts.get("connect"))
             exchange = connection.start(request.method, head, body)
             try:
-                async with asyncio.timeout(timeouts.get("read")):
+                limit = timeouts.get("read")
+                if limit is None:
                     await exchange.head()
+                else:
+                    async with asyncio.timeout(limit):
+                        await exchange.head()
                 return httpx2.Response(exchange.status, stream=exchange, extensions={"fields": exchange.fields})
             except BadGateway:
                 repeatable = body is None and request.method in IDEMPOTENT

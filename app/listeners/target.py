@@ -1,0 +1,60 @@
+"""What a request line and the Host field ask for (RFC 9112 §3.2, RFC 9110 §7.2)."""
+
+import re
+from urllib.parse import unquote
+
+from middleware.errors import BadRequest
+
+Fields = list[tuple[bytes, bytes]]
+
+#: Visible ASCII but for what a URI never holds unencoded; "#" would begin a fragment, which is never sent.
+_TARGET = re.compile(rb"[!$-;=?-Z\[\]_a-z~]+")
+_AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([^?]*)(\?.*)?", re.DOTALL)
+
+
+def split_target(method: str, target: bytes) -> tuple[bytes | None, bytes, bytes]:
+    """Authority (of the absolute form, else None), path and query of a request target.
+
+    Raises BadRequest for bytes that do not belong into one, and for forms that a gateway does not serve.
+    """
+    if _TARGET.fullmatch(target) is None:
+        raise BadRequest("the request target has bytes that must be encoded")
+    authority: bytes | None = None
+    if not target.startswith(b"/"):
+        if target == b"*" and method == "OPTIONS":
+            return None, b"*", b""
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None:
+            raise BadRequest("the request target is neither a path nor an http URL")
+        authority = absolute[1]
+        target = (absolute[2] or b"/") + (absolute[3] or b"")
+    path, _, query = target.partition(b"?")
+    return authority, path, query
+
+
+def checked_host(fields: Fields, http_version: str, authority: bytes | None) -> None:
+    """Make ``fields`` hold the one host that the request is for; that of an absolute target counts (RFC 9112 §3.2.2).
+
+    Raises BadRequest where there is none, more than one, or one that is no authority.
+    """
+    places = [index for index, (name, _) in enumerate(fields) if name == b"host"]
+    if len(places) > 1:
+        raise BadRequest("more than one Host")
+    if not places:
+        if http_version != "1.0":
+            raise BadRequest("no Host")
+        if authority is not None:
+            fields.append((b"host", authority))
+            places = [len(fields) - 1]
+    elif authority is not None:
+        fields[places[0]] = (b"host", authority)
+    for place in places:
+        if _AUTHORITY.fullmatch(fields[place][1]) is None:
+            raise BadRequest("Host is not a host name")
+
+
+def decoded(path: bytes) -> str:
+    """The path as ASGI's ``path`` wants it."""
+    text = path.decode("ascii")
+    return unquote(text) if "%" in text else text
