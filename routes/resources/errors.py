@@ -63,10 +63,12 @@ class ConversionError(ValueError):
         return field_name(self.path)
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """``; did you mean "…"?`` where a known word is close to ``word``, else nothing. Case does not count."""
+def suggestion(word: str, known: Iterable[str], *, cutoff: float = 0.68) -> str:
+    """``; did you mean "…"?`` where a known word is close to ``word`` or begins with it, else nothing."""
     spelling = {candidate.lower(): candidate for candidate in known}
-    close = get_close_matches(word.lower().replace("_", ""), spelling, n=1, cutoff=0.7)
+    plain = word.lower().replace("_", "")
+    begun = [candidate for candidate in spelling if len(plain) > 3 and candidate.startswith(plain)]
+    close = get_close_matches(plain, spelling, n=1, cutoff=cutoff) or begun
     return f'; did you mean "{spelling[close[0]]}"?' if close else ""
 
 

@@ -139,7 +139,8 @@ def _pass_over(api_version: str, kind: str, *, strict: bool) -> None:
     if version not in _VERSIONS[group] or any(kind == known for _, known in SUPPORTED) or kind in kinds:
         raise _refused(_supported(api_version, kind), "apiVersion")
     if strict and (group != GATEWAY_GROUP or kind not in _NOT_SERVED):
-        wish = suggestion(kind, kinds)
+        # Far enough from Kubernetes' own kinds: ServiceAccount is no misspelled Service.
+        wish = suggestion(kind, kinds, cutoff=0.8)
         if wish or group in (GATEWAY_GROUP, V1ALPHA1_GROUP):
             raise _refused(f'{api_version} has no kind "{kind}"{wish}', "kind")
 
