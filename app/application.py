@@ -20,7 +20,7 @@ from app.listeners.manager import PORT
 from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
 from app.proxy import TARGET_PATH, RuleProxy
-from app.runtime import Runtime
+from app.runtime import Runtime, StartError
 from app.settings import Settings, complaint
 from middleware.accesslog import AccessLogMiddleware
 from middleware.errors import BadRequest, ErrorMiddleware, NoRoute
@@ -148,7 +148,8 @@ class Gateway(Starlette):
                 await receive()
                 phase = "shutdown"
         except Exception as error:
-            logger.exception("the gateway's %s failed", phase)
+            if not isinstance(error, StartError):
+                logger.exception("the gateway's %s failed", phase)
             await send({"type": f"lifespan.{phase}.failed", "message": str(error)})
             return
         await send({"type": "lifespan.shutdown.complete"})

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
 import uvicorn
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from app.admin.health import admin_app
 from app.listeners.manager import Listeners
-from app.listeners.server import Sockets
+from app.listeners.server import SocketlessServer, Sockets, reason
 from app.providers.file import FileProvider
 from app.proxy import RuleProxy, Upstream
 from app.reconciler import Reconciler, State, stop
@@ -30,6 +30,10 @@ RESOLVE_AT_START = 2.0
 DRAIN = 10.0
 
 _EMPTY: RoutingTable[RuleProxy] = RoutingTable({}, {})
+
+
+class StartError(Exception):
+    """The gateway cannot start, for a reason that the log has told or the message tells."""
 
 
 class Runtime:
@@ -81,18 +85,20 @@ class Runtime:
         )
         self._listeners.certify(self.table)
         await self._listeners.sync()
-        await self._open_admin()
+        if isinstance(server, SocketlessServer) and self.table.ports and not self._listeners.open_ports:
+            raise StartError("no listener could be opened")
+        await self._open_admin(lambda: self.serving and not (server is not None and server.should_exit))
         self._stack.push_async_callback(stop, asyncio.create_task(sockets.join()))
 
-    async def _open_admin(self) -> None:
+    async def _open_admin(self, serving: Callable[[], bool]) -> None:
         if self.settings.admin == "off":
             return
         host, _, port = self.settings.admin.rpartition(":")
-        sockets = Sockets(admin_app(lambda: self.serving), None)
+        sockets = Sockets(admin_app(serving), None)
         try:
             await sockets.open(host.strip("[]"), int(port), {})
         except OSError as error:
-            logger.warning("no /ping on %s: %s", self.settings.admin, error.strerror or error)
+            logger.warning("no /ping on %s: %s", self.settings.admin, reason(error))
             return
         self._stack.push_async_callback(sockets.drain, 0.0)
 

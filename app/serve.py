@@ -1,5 +1,6 @@
 """``moongate run``: a uvicorn server of which the gateway opens every socket."""
 
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -20,4 +21,6 @@ def serve(app: ASGIApp | str = "app:gateway", **options: Any) -> None:
         timeout_graceful_shutdown=30,
         **options,
     )
-    SocketlessServer(config).run()
+    # uvicorn raises the signal that ended it once more, when all is done; Control-C is no error.
+    with suppress(KeyboardInterrupt):
+        SocketlessServer(config).run()

@@ -42,15 +42,14 @@ Control-C ends it.
 
 def demonstrate() -> None:
     """Serve the demo on 127.0.0.1 until a signal ends it."""
-    with tempfile.TemporaryDirectory(prefix="moongate-demo-") as folder:
-        manifests = Path(folder)
-        with as_file(files("app.demo") / "manifests") as originals:
-            shutil.copytree(originals, manifests, dirs_exist_ok=True)
-        (manifests / "04-secret.yaml").write_text(yaml.safe_dump(_secret("mysecret", "whoami")))
-        settings = Settings(
-            manifests=(manifests,), host="127.0.0.1", certificates=(SecretObjectReference(name="mysecret"),)
-        )
-        serve(_Demo(settings, manifests))
+    manifests = Path(tempfile.mkdtemp(prefix="moongate-demo-"))
+    with as_file(files("app.demo") / "manifests") as originals:
+        shutil.copytree(originals, manifests, dirs_exist_ok=True)
+    (manifests / "04-secret.yaml").write_text(yaml.safe_dump(_secret("mysecret", "whoami")))
+    settings = Settings(
+        manifests=(manifests,), host="127.0.0.1", certificates=(SecretObjectReference(name="mysecret"),)
+    )
+    serve(_Demo(settings, manifests))
 
 
 class _Demo(Gateway):
@@ -64,6 +63,8 @@ class _Demo(Gateway):
     async def serving(self) -> AsyncIterator[None]:
         """Open the backends and write their endpoints among the manifests, before anything is served."""
         async with contextlib.AsyncExitStack() as stack:
+            # Here and not where it was made: the signal that ends the server ends the process as well.
+            stack.callback(shutil.rmtree, self._manifests, ignore_errors=True)
             slices = []
             for service, replicas in BACKENDS.items():
                 for replica in replicas:

@@ -6,7 +6,7 @@ from asyncio import Server
 from collections.abc import Callable
 from typing import Any
 
-from app.listeners.server import Sockets
+from app.listeners.server import Sockets, reason
 from app.listeners.standin import stands_for
 from app.tls.sni import Certificates, listener_context
 from routes.table.types import PortKey, RoutingTable
@@ -70,7 +70,7 @@ class Listeners:
         try:
             self._open[key] = await self._sockets.open(self._host, key.port, {PORT: key}, context)
         except OSError as error:
-            self._refuse(key, error.strerror or str(error))
+            self._refuse(key, reason(error))
             return
         self._refused.discard(key)
         logger.info("%s: listening on %s port %d, %s", key, self._host, key.port, protocol)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -150,6 +151,13 @@ class Sockets:
             connection.shutdown()
         if self._state.tasks:
             await asyncio.wait(self._state.tasks, timeout=seconds)
+
+
+def reason(error: OSError) -> str:
+    """Why a socket could not be opened, without the address that asyncio puts into the sentence."""
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def bound_port(server: Server) -> int:
