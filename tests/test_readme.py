@@ -1,0 +1,35 @@
+"""What the README says of settings and commands is what the code has."""
+
+import re
+from pathlib import Path
+
+from typer.main import get_command
+
+from app.cli import cli
+from app.settings import Settings
+
+README = Path(__file__).parents[1].joinpath("README.md").read_text()
+
+
+def settings_table() -> str:
+    """The README's table of all settings, from their model."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default_factory or field.default in ("", ()) else f"`{field.default}`"
+        rows.append(f"| `MOONGATE_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows)
+
+
+def test_the_readme_lists_every_setting_with_its_default_and_meaning() -> None:
+    assert settings_table() in README
+
+
+def test_the_readme_names_every_command_and_no_other() -> None:
+    named = set(re.findall(r"`moongate ([a-z]+)", README))
+    commands = set(get_command(cli).list_commands(None))  # type: ignore[attr-defined]
+    assert named == commands
+
+
+def test_every_variable_that_the_readme_names_is_a_setting() -> None:
+    settings = {f"MOONGATE_{name.upper()}" for name in Settings.model_fields}
+    assert set(re.findall(r"MOONGATE_[A-Z_]*[A-Z]", README)) <= settings
