@@ -2,16 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install run test check clean
+.PHONY: help install run test check lock clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 install: .venv/installed  ## Make .venv with everything, as locked
 
-.venv/installed: requirements.lock pyproject.toml
+.venv/installed: requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -27,10 +27,15 @@ check: install  ## Run the linters: ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lock: install  ## Choose versions anew and write them to requirements.lock
+UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
+
+lock: install  ## Choose versions anew: for development, and of those what an image runs with and what builds it
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --group dev --extra uvloop --universal --python-version 3.11 \
-	  --generate-hashes --no-annotate --no-header --quiet --upgrade --output-file requirements.lock
+	$(BIN)/$(UV_COMPILE) --upgrade --group dev --extra uvloop pyproject.toml --output-file requirements-dev.lock
+	$(BIN)/$(UV_COMPILE) --upgrade --constraint requirements-dev.lock --extra uvloop pyproject.toml \
+	  --output-file requirements.lock
+	echo hatchling | $(BIN)/$(UV_COMPILE) --upgrade --constraint requirements-dev.lock - \
+	  --output-file requirements-build.lock
 
 clean:  ## Remove what was made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
