@@ -22,6 +22,11 @@ from routes.table.types import Backend, Rule
 #: How many endpoints are tried when connections fail; nothing of the request has been sent until one succeeds.
 CONNECT_ATTEMPTS = 3
 
+#: As httpx2's extension has them, in seconds. Where there is another endpoint, one that does not answer is left sooner.
+Timeout = dict[str, float | None]
+PATIENCE: Timeout = {"connect": 10.0}
+HURRY: Timeout = {"connect": 2.0}
+
 #: Where the application leaves the path below its mount, still encoded, for the rule that it found.
 TARGET_PATH = "moongate.path"
 
@@ -66,8 +71,9 @@ class RuleProxy:
             record.endpoint = str(endpoint.address)
             endpoint.in_flight += 1
             try:
-                await forwarding.run(self._upstream.transport, endpoint)
+                await forwarding.run(self._upstream.transport, endpoint, HURRY if len(endpoints) > 1 else PATIENCE)
             except ConnectFailed:
+                endpoint.failed(time.monotonic())
                 endpoints = tuple(other for other in endpoints if other is not endpoint)
                 if not endpoints or attempt == CONNECT_ATTEMPTS:
                     raise
@@ -105,12 +111,13 @@ class _Forwarding:
         else:
             self._task = asyncio.current_task()
 
-    async def run(self, transport: UpstreamTransport, endpoint: Endpoint) -> None:
+    async def run(self, transport: UpstreamTransport, endpoint: Endpoint, timeout: Timeout) -> None:
         """Forward the request to ``endpoint`` and its answer to the client. ConnectFailed: nothing was sent yet."""
         started = time.perf_counter_ns()
-        request = self._request(endpoint)
+        request = self._request(endpoint, timeout)
         try:
             response = await transport.handle_async_request(request)
+            endpoint.answered()
             self._record.origin_status = response.status_code
             self._record.origin_duration_ns = time.perf_counter_ns() - started
             exchange = response.stream
@@ -125,7 +132,7 @@ class _Forwarding:
                 self._watcher.cancel()
                 self._watcher = None
 
-    def _request(self, endpoint: Endpoint) -> httpx2.Request:
+    def _request(self, endpoint: Endpoint, timeout: Timeout) -> httpx2.Request:
         scope = self._scope
         received = scope["headers"]
         fields = end_to_end(received)
@@ -140,7 +147,7 @@ class _Forwarding:
         target: bytes = scope[TARGET_PATH]
         if scope["query_string"]:
             target = b"%b?%b" % (target, scope["query_string"])
-        extensions = {"pool": endpoint.pool, "target": target, "fields": fields}
+        extensions = {"pool": endpoint.pool, "target": target, "fields": fields, "timeout": timeout}
         return httpx2.Request(scope["method"], endpoint.url, stream=stream, extensions=extensions)
 
     async def _body(self) -> AsyncIterator[bytes]:

@@ -1,6 +1,7 @@
 """Which backend of a rule, and which endpoint of a backend, takes a request."""
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,15 +11,35 @@ from app.upstream.pool import Pool
 from routes.graph.nodes import Address
 from routes.table.types import Backend
 
+#: Seconds for which an endpoint that cannot be reached is passed over the first time, and at most.
+EJECTION = 1.0
+MAX_EJECTION = 60.0
+
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class Endpoint:
-    """One address that requests are sent to, and the connections to it. ``in_flight``: how many are under way."""
+    """One address that requests are sent to, and the connections to it.
+
+    ``in_flight``: how many requests are under way. ``ejected_until``: it could not be reached, and until this moment of
+    the monotonic clock others are asked instead; 0 where it could.
+    """
 
     address: Address
     url: httpx2.URL
     pool: Pool
     in_flight: int = 0
+    failures: int = 0
+    ejected_until: float = 0.0
+
+    def failed(self, now: float) -> None:
+        """No connection: stay away from it, for twice as long each time in a row."""
+        self.failures += 1
+        self.ejected_until = now + min(EJECTION * 2 ** (self.failures - 1), MAX_EJECTION)
+
+    def answered(self) -> None:
+        """It can be reached."""
+        if self.failures:
+            self.failures, self.ejected_until = 0, 0.0
 
 
 class WeightedSelector:
@@ -47,13 +68,22 @@ class WeightedSelector:
 
 
 def least_loaded(
-    endpoints: Sequence[Endpoint], choose: Callable[[Sequence[Endpoint], int], list[Endpoint]] = random.sample
+    endpoints: Sequence[Endpoint],
+    choose: Callable[[Sequence[Endpoint], int], list[Endpoint]] = random.sample,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Endpoint:
     """Of two endpoints drawn at random the one with fewer requests under way (Mitzenmacher's two choices).
 
-    ``endpoints`` must not be empty.
+    One that could not be reached is passed over for a while, unless that goes for all of them. ``endpoints`` must not
+    be empty.
     """
     if len(endpoints) == 1:
         return endpoints[0]
     first, second = choose(endpoints, 2)
+    if first.ejected_until or second.ejected_until:
+        now = clock()
+        reachable = [endpoint for endpoint in endpoints if endpoint.ejected_until <= now] or endpoints
+        if len(reachable) == 1:
+            return reachable[0]
+        first, second = choose(reachable, 2)
     return second if second.in_flight < first.in_flight else first
