@@ -10,9 +10,9 @@ Status = dict[str, Any]
 
 
 def statuses(graph: Graph, controller_name: str) -> dict[Key, Status]:
-    """``status`` by object, as the API spells it. What we made ourselves has no object and so no status here.
+    """``status`` by object, as the API spells it, with those that we made ourselves and no manifest holds.
 
-    Routes that name no Gateway of ours get none either: their status belongs to others.
+    Routes that name no Gateway of ours get none: their status belongs to others.
     """
     found: dict[Key, Status] = {node.source.key: {"conditions": _conditions(node.conditions)} for node in graph.classes}
     found |= {key: _gateway(node) for key, node in graph.gateways.items()}

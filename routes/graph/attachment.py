@@ -46,15 +46,14 @@ def _parent_refs(route: HTTPRoute, parents: Parents) -> Iterator[tuple[int, Pare
     namespace = route.metadata.namespace or ""
     if isinstance(route, SelectedHTTPRoute):
         for gateway in parents.gateways.values():
-            for listener in gateway.listeners:
-                if _selects(gateway, listener, route):
-                    yield -1, _ref_to(gateway, listener.source.name), gateway
+            if any(_selects(gateway, listener, route, parents) for listener in gateway.listeners):
+                yield -1, _ref_to(gateway), gateway
         return
     if not route.spec.parent_refs:
         # A laptop's route names no Gateway; the one that nobody wrote is the one that is meant.
         for gateway in parents.gateways.values():
             if gateway.default:
-                yield -1, _ref_to(gateway, None), gateway
+                yield -1, _ref_to(gateway), gateway
         return
     for index, ref in enumerate(route.spec.parent_refs):
         if (ref.group, ref.kind) != (GATEWAY_GROUP, "Gateway"):
@@ -64,16 +63,18 @@ def _parent_refs(route: HTTPRoute, parents: Parents) -> Iterator[tuple[int, Pare
             yield index, ref, found
 
 
-def _ref_to(gateway: GatewayNode, listener: str | None) -> ParentReference:
+def _ref_to(gateway: GatewayNode) -> ParentReference:
     meta = gateway.source.metadata
-    return ParentReference(namespace=meta.namespace, name=meta.name, section_name=listener)
+    return ParentReference(namespace=meta.namespace, name=meta.name)
 
 
-def _selects(gateway: GatewayNode, listener: ListenerNode, route: SelectedHTTPRoute) -> bool:
-    """v1alpha1: the listener chooses by label, and the route says which Gateways may choose it."""
-    if not isinstance(listener.source, SelectingListener):
+def _selects(gateway: GatewayNode, listener: ListenerNode, route: SelectedHTTPRoute, parents: Parents) -> bool:
+    """v1alpha1: the listener chooses by kind, label and namespace, and the route says which Gateways may choose it."""
+    if not isinstance(listener.source, SelectingListener) or HTTP_ROUTE not in listener.supported_kinds:
         return False
     if not listener.source.route_selector.matches(route.metadata.labels):
+        return False
+    if not _namespace_allowed(route, gateway, listener, parents):
         return False
     home = gateway.source.metadata
     match route.gateways.allow:
@@ -117,6 +118,8 @@ def _on_listener(
     """The attachment, or how near it came (a larger number is nearer) and why not; None where ``ref`` means another."""
     source = listener.source
     if (ref.section_name and ref.section_name != source.name) or (ref.port and ref.port != source.port):
+        return None
+    if isinstance(route, SelectedHTTPRoute) and not _selects(gateway, listener, route, parents):
         return None
     generation = route.metadata.generation
     if HTTP_ROUTE not in listener.supported_kinds:

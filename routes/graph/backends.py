@@ -44,7 +44,7 @@ class Services:
         """The node of one backendRef of ``route``, with the reason for status where it leads nowhere."""
         namespace = ref.namespace or route.metadata.namespace or ""
         target = Key(ref.group, ref.kind, namespace, ref.name)
-        name = f"{namespace}/{ref.name}:{ref.port}"
+        name = f"{namespace}/{ref.name}:{ref.port}" if ref.port else f"{namespace}/{ref.name}"
         if (ref.group, ref.kind) != (CORE_GROUP, "Service"):
             message = f"{ref.kind} of group {ref.group!r}: a backend is a Service of the core group"
             return BackendNode(ref, name, reason="InvalidKind", message=message)
@@ -54,10 +54,11 @@ class Services:
         service = self.services.get(target)
         if service is None:
             return BackendNode(ref, name, reason="BackendNotFound", message=f"{target} does not exist")
-        port = next((port for port in service.spec.ports if port.port == ref.port), None)
+        ports = [port for port in service.spec.ports if port.protocol == "TCP"]
+        port = next((port for port in ports if port.port == ref.port), None)
         if port is None and not (service.spec.type == "ExternalName" and not service.spec.ports):
-            ports = ", ".join(str(port.port) for port in service.spec.ports) or "none"
-            message = f"{target} has no port {ref.port}: it has {ports}"
+            known = ", ".join(str(port.port) for port in ports) or "none"
+            message = f"{target} has no TCP port {ref.port}: it has {known}"
             return BackendNode(ref, name, reason="BackendNotFound", message=message)
         if port is not None and port.app_protocol not in SERVED_APP_PROTOCOLS:
             message = f"{target}: appProtocol {port.app_protocol} is not served"
@@ -110,6 +111,7 @@ def _in_slices(slices: Iterable[EndpointSlice], port: ServicePort) -> Iterable[A
                 continue
             for endpoint in endpoint_slice.endpoints:
                 if endpoint.conditions.ready is not False:
+                    # Any of an endpoint's addresses is as good as the other (EndpointSlice, endpoints.addresses).
                     for host in endpoint.addresses:
                         yield Address(host, slice_port.port)
 

@@ -1,6 +1,7 @@
 """From snapshot to graph, step by step."""
 
 from collections import Counter
+from dataclasses import replace
 
 from routes.graph import conditions
 from routes.graph.attachment import Parents, attach
@@ -34,27 +35,22 @@ def _route(route: HTTPRoute, parents: tuple[ParentNode, ...], services: Services
         RuleNode(rule, index, tuple(services.resolve(route, ref) for ref in rule.backend_refs), unsupported(rule))
         for index, rule in enumerate(route.spec.rules)
     )
-    about_rules = _about_rules(route.metadata.generation, rules)
-    finished: list[ParentNode] = []
-    for parent in parents:
-        refused = next((condition for condition in about_rules if condition.type == "Accepted"), None)
-        if refused and parent.attachments:
-            rest = [condition for condition in about_rules if condition is not refused]
-            finished.append(ParentNode(parent.ref, parent.index, parent.gateway, (), (refused, *rest)))
-        else:
-            rest = [condition for condition in about_rules if condition.type != "Accepted"]
-            finished.append(
-                ParentNode(parent.ref, parent.index, parent.gateway, parent.attachments, (*parent.conditions, *rest))
-            )
+    refused, about_rules = _about_rules(route.metadata.generation, rules)
+    # A refused route stays attached: its requests are answered 500 rather than by another route's less specific match.
+    finished = (
+        replace(parent, conditions=((refused,) if refused and parent.attachments else parent.conditions) + about_rules)
+        for parent in parents
+    )
     return RouteNode(route, tuple(finished), rules)
 
 
-def _about_rules(generation: int, rules: tuple[RuleNode, ...]) -> list[Condition]:
-    """The conditions that are the same for every parent of a route."""
+def _about_rules(generation: int, rules: tuple[RuleNode, ...]) -> tuple[Condition | None, tuple[Condition, ...]]:
+    """The conditions that are the same for every parent of a route: Accepted, if no rule can be served, and others."""
+    refused: Condition | None = None
     found: list[Condition] = []
     bad = [f"rules[{rule.index}]: {rule.unsupported}" for rule in rules if rule.unsupported]
     if bad and len(bad) == len(rules):
-        found.append(conditions.route_unsupported_value(generation, "; ".join(bad)))
+        refused = conditions.route_unsupported_value(generation, "; ".join(bad))
     broken = next((backend for rule in rules for backend in rule.backends if backend.reason), None)
     if broken is None:
         found.append(conditions.route_refs_resolved(generation))
@@ -62,7 +58,7 @@ def _about_rules(generation: int, rules: tuple[RuleNode, ...]) -> list[Condition
         found.append(conditions.route_refs_not_resolved(generation, broken.reason, broken.message))
     if bad and len(bad) < len(rules):
         found.append(conditions.route_partially_invalid(generation, "; ".join(bad)))
-    return found
+    return refused, tuple(found)
 
 
 def _with_counts(gateways: dict[Key, GatewayNode], routes: dict[Key, RouteNode]) -> dict[Key, GatewayNode]:
@@ -70,7 +66,10 @@ def _with_counts(gateways: dict[Key, GatewayNode], routes: dict[Key, RouteNode])
     for route in routes.values():
         # By route, not by parentRef: two refs that reach the same listener are one route on it.
         reached = {
-            (parent.gateway, attachment.listener) for parent in route.parents for attachment in parent.attachments
+            (parent.gateway, attachment.listener)
+            for parent in route.parents
+            if parent.accepted
+            for attachment in parent.attachments
         }
         for gateway, listener in reached:
             counts[gateway][listener] += 1

@@ -46,7 +46,7 @@ def _listener(
                 refs_resolved = found
             else:
                 pairs.append(found)
-    accepted = _accepted(generation, listener, conflict)
+    accepted = _accepted(gateway, listener, conflict)
     servable = accepted.status and (bool(pairs) or listener.protocol == "HTTP")
     if servable:
         programmed = conditions.listener_programmed(generation)
@@ -67,26 +67,38 @@ def _listener(
     )
 
 
-def _accepted(generation: int, listener: Listener, conflict: tuple[str, str] | None) -> Condition:
+def _accepted(gateway: Gateway, listener: Listener, conflict: tuple[str, str] | None) -> Condition:
+    generation = gateway.metadata.generation
     if listener.protocol not in ROUTE_KINDS:
         return conditions.listener_unsupported_protocol(generation, listener.protocol)
     if conflict:
         return conditions.listener_conflict_refused(generation, *conflict)
     if listener.protocol == "HTTPS":
-        if listener.tls is None:
+        if listener.tls is None or not listener.tls.certificate_refs:
             return conditions.listener_unsupported_value(generation, "an HTTPS listener needs tls.certificateRefs")
         if listener.tls.mode != "Terminate":
             return conditions.listener_unsupported_value(
                 generation, f"tls.mode {listener.tls.mode}: an HTTPS listener terminates TLS"
             )
+        if _asks_for_client_certificates(gateway, listener):
+            message = "client certificates (spec.tls.frontend) are not served"
+            return conditions.listener_unsupported_value(generation, message)
     return conditions.listener_accepted(generation)
+
+
+def _asks_for_client_certificates(gateway: Gateway, listener: Listener) -> bool:
+    frontend = gateway.spec.tls.frontend if gateway.spec.tls else None
+    if frontend is None:
+        return False
+    settings = next((each.tls for each in frontend.per_port if each.port == listener.port), frontend.default)
+    return settings.validation is not None
 
 
 def _supported_kinds(listener: Listener) -> tuple[tuple[RouteGroupKind, ...], list[str]]:
     """The kinds that may attach, and the names of those that allowedRoutes asks for in vain."""
     possible = ROUTE_KINDS.get(listener.protocol, ())
     wanted = listener.allowed_routes.kinds
-    if not wanted:
+    if not wanted or not possible:
         return possible, []
     fitting = tuple(kind for kind in wanted if kind in possible)
     return fitting, [kind.kind for kind in wanted if kind not in possible]

@@ -97,6 +97,11 @@ class ParentNode:
     attachments: tuple[Attachment, ...]
     conditions: tuple[Condition, ...]
 
+    @property
+    def accepted(self) -> bool:
+        """Whether the parent takes the route; one that is refused for its rules stays attached, to answer 500."""
+        return all(condition.status for condition in self.conditions if condition.type == "Accepted")
+
 
 @dataclass(frozen=True, slots=True)
 class Address:

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from routes.graph.nodes import GatewayNode, Graph, RouteNode
+from routes.graph.seniority import seniority
+from routes.graph.support import can_look_up
 from routes.problems import Problem, Severity
-from routes.resources.http import HTTPRouteMatch
+from routes.resources.http import HTTPRouteMatch, SelectedHTTPRoute
 from routes.resources.meta import GATEWAY_GROUP, Key
 
 
@@ -18,14 +20,33 @@ def _all(graph: Graph) -> Iterator[Problem]:
         name = gateway.spec.gateway_class_name
         message = f"not served: GatewayClass {name!r} is not there, or another controller's"
         yield Problem(message, Severity.WARNING, gateway.key, "spec.gatewayClassName")
+    for class_ in graph.classes:
+        if class_.source.spec.parameters_ref is not None:
+            message = "has no effect: there are no parameters to set"
+            yield Problem(message, Severity.WARNING, class_.source.key, "spec.parametersRef")
     for node in graph.gateways.values():
+        yield from _in_vain(node)
         yield from _listeners(node)
     known = {(key.namespace, key.name) for key in graph.gateways}
     others = {(gateway.key.namespace, gateway.key.name) for gateway in graph.foreign}
     for route in graph.routes.values():
         yield from _parents(route, known, others)
-        yield from _rules(route)
+        if route.parents:
+            yield from _rules(route)
     yield from _shadowed(graph)
+
+
+def _in_vain(gateway: GatewayNode) -> Iterator[Problem]:
+    """What the Gateway asks for and does not get."""
+    spec = gateway.source.spec
+    asked = (
+        (spec.addresses, "addresses", "listeners are opened where MOONGATE_HOST says"),
+        (spec.allowed_listeners.namespaces.from_ != "None", "allowedListeners", "ListenerSets are not served"),
+        (spec.tls and spec.tls.backend, "tls.backend", "backends are spoken to without TLS"),
+    )
+    for value, field, message in asked:
+        if value:
+            yield Problem(f"has no effect: {message}", Severity.WARNING, gateway.source.key, f"spec.{field}")
 
 
 def _listeners(gateway: GatewayNode) -> Iterator[Problem]:
@@ -47,14 +68,21 @@ def _listeners(gateway: GatewayNode) -> Iterator[Problem]:
 
 def _parents(route: RouteNode, known: set[tuple[str, str]], others: set[tuple[str, str]]) -> Iterator[Problem]:
     source = route.source
+    attached = any(parent.attachments for parent in route.parents)
     for parent in route.parents:
+        if parent.index < 0 and attached:
+            continue  # Nobody named this Gateway, and another one has the route.
         for condition in parent.conditions:
             if condition.type == "Accepted" and not condition.status and condition.reason != "UnsupportedValue":
-                field = f"spec.parentRefs[{parent.index}]" if parent.index >= 0 else "spec.parentRefs"
+                field = f"spec.parentRefs[{parent.index}]" if parent.index >= 0 else "spec.hostnames"
                 yield Problem(f"{condition.reason}: {condition.message}", Severity.ERROR, source.key, field)
-    if not source.spec.parent_refs and not route.parents:
-        message = "attaches to no Gateway: it names none, and no listener selects it by its labels"
-        yield Problem(message, Severity.WARNING, source.key, "spec.parentRefs")
+    if not route.parents and isinstance(source, SelectedHTTPRoute):
+        message = (
+            "attaches to no Gateway: no listener selects its labels and namespace, or its gateways.allow forbids it"
+        )
+        yield Problem(message, Severity.WARNING, source.key, "spec.gateways")
+    elif not route.parents and not source.spec.parent_refs:
+        yield Problem("attaches to no Gateway: it names none", Severity.WARNING, source.key, "spec.parentRefs")
     for index, ref in enumerate(source.spec.parent_refs):
         name = (ref.namespace or source.metadata.namespace or "", ref.name)
         if (ref.group, ref.kind) == (GATEWAY_GROUP, "Gateway") and name not in known and name not in others:
@@ -67,7 +95,13 @@ def _rules(route: RouteNode) -> Iterator[Problem]:
     for rule in route.rules:
         field = f"spec.rules[{rule.index}]"
         if rule.unsupported:
-            yield Problem(f"UnsupportedValue: {rule.unsupported}; its requests are answered 500", key=key, field=field)
+            known = any(can_look_up(match) for match in rule.source.matches)
+            result = "its requests are answered 500" if known else "it takes no requests"
+            yield Problem(f"UnsupportedValue: {rule.unsupported}; {result}", key=key, field=field)
+        elif not rule.backends:
+            yield Problem("no backendRefs: its requests are answered 500", Severity.WARNING, key, field)
+        elif all(backend.ref.weight == 0 for backend in rule.backends):
+            yield Problem("all weights are 0: its requests are answered 500", Severity.WARNING, key, field)
         for index, backend in enumerate(rule.backends):
             place = f"{field}.backendRefs[{index}]"
             if backend.reason:
@@ -75,24 +109,12 @@ def _rules(route: RouteNode) -> Iterator[Problem]:
                 yield Problem(message, key=key, field=place)
             if backend.hint:
                 yield Problem(backend.hint, Severity.WARNING, key, place)
-        if not rule.backends:
-            yield Problem("no backendRefs: its requests are answered 500", Severity.WARNING, key, field)
-        elif all(backend.ref.weight == 0 for backend in rule.backends):
-            yield Problem("all weights are 0: its requests are answered 500", Severity.WARNING, key, field)
 
 
 def _shadowed(graph: Graph) -> Iterator[Problem]:
     """Matches that say the same as one that wins over them on the same listener, and so are never reached."""
     first: dict[tuple[Key, str, str, HTTPRouteMatch], tuple[Key, int]] = {}
-    by_age = sorted(
-        graph.routes.values(),
-        key=lambda route: (
-            route.source.metadata.creation_timestamp is None,
-            str(route.source.metadata.creation_timestamp),
-            route.source.key.qualified_name,
-        ),
-    )
-    for route in by_age:
+    for route in sorted(graph.routes.values(), key=lambda route: seniority(route.source)):
         told: set[tuple[int, int]] = set()
         for parent in route.parents:
             for attachment in parent.attachments:

@@ -1,8 +1,14 @@
 """What of a rule cannot be served. Never passed over in silence: the rule answers 500 and status says why."""
 
-from routes.resources.http import HTTPRouteRule
+from routes.resources.http import HTTPRouteMatch, HTTPRouteRule
 
 PATH_TYPES = ("Exact", "PathPrefix")
+
+
+def can_look_up(match: HTTPRouteMatch) -> bool:
+    """Whether it can be told which requests ``match`` means. Of other matches even the 500 finds no request."""
+    types = [header.type for header in match.headers] + [query.type for query in match.query_params]
+    return match.path.type in PATH_TYPES and all(type_ == "Exact" for type_ in types)
 
 
 def unsupported(rule: HTTPRouteRule) -> str:

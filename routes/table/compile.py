@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
+from routes.graph.hostnames import meeting
 from routes.graph.nodes import BackendNode, GatewayNode, Graph, ListenerNode, RouteNode, RuleNode
+from routes.graph.support import can_look_up
 from routes.resources.meta import Key
 from routes.table.hostnames import HostMap
 from routes.table.matches import Entry
-from routes.table.paths import prefix_key
+from routes.table.paths import exact_key, prefix_key
 from routes.table.precedence import Precedence, precedence
 from routes.table.types import Backend, ListenerTable, Port, PortKey, RoutingTable, Rule, VirtualHost
 
@@ -30,17 +32,16 @@ def compile_table(graph: Graph, handler: Callable[[Rule], H]) -> RoutingTable[H]
         for key, listeners in _by_port(gateway).items():
             ports[key] = _port(key, listeners, graph.routes, attached, handlers)
             for listener in listeners:
-                names[f"{key.namespace}/{key.gateway}/{listener.source.name}"] = key
+                names.setdefault(f"{key.gateway.qualified_name}/{listener.source.name}", key)
     return RoutingTable(ports, names)
 
 
 def _by_port(gateway: GatewayNode) -> dict[PortKey, list[ListenerNode]]:
     """The valid listeners of each port. Listeners of one port have one protocol: others conflict and are not valid."""
-    meta = gateway.source.metadata
     ports: dict[PortKey, list[ListenerNode]] = {}
     for listener in gateway.listeners:
         if listener.valid:
-            key = PortKey(meta.namespace or "", meta.name, listener.source.port)
+            key = PortKey(gateway.source.key, listener.source.port)
             ports.setdefault(key, []).append(listener)
     return ports
 
@@ -68,14 +69,14 @@ def _port(
         hostname = listener.source.hostname or ""
         keys = attached.get((listener.gateway, listener.source.name), ())
         served = [(routes[route], handlers[route]) for route in keys]
-        tables[hostname] = ListenerTable(listener.source.name, _hosts(served))
+        tables[hostname] = ListenerTable(listener.source.name, _hosts(served, hostname))
         certificates[hostname] = listener.certificates
         protocol = listener.source.protocol
     return Port(key, protocol, HostMap(tables), HostMap(certificates))
 
 
-def _hosts(routes: Iterable[tuple[RouteNode, list[tuple[RuleNode, H]]]]) -> HostMap[VirtualHost[H]]:
-    """Virtual hosts by the routes' own hostnames.
+def _hosts(routes: Iterable[tuple[RouteNode, list[tuple[RuleNode, H]]]], listener: str) -> HostMap[VirtualHost[H]]:
+    """Virtual hosts by those of the routes' own hostnames that meet the listener's.
 
     Not by what they have in common with the listener's: that a request is on this listener says that its host fits it,
     and precedence counts the characters of the route's own hostname (GatewayRouteHostnameIntersectionPrecedence).
@@ -85,6 +86,8 @@ def _hosts(routes: Iterable[tuple[RouteNode, list[tuple[RuleNode, H]]]]) -> Host
     for route, handlers in routes:
         ranked = list(_entries(route, handlers))
         for hostname in route.source.spec.hostnames or ("",):
+            if hostname and meeting(listener, (hostname,)) is None:
+                continue
             exact.setdefault(hostname, {})
             prefixes.setdefault(hostname, {})
             for path_type, path, rank, entry in ranked:
@@ -98,8 +101,10 @@ def _entries(
 ) -> Iterator[tuple[str, str, Precedence, Entry[H]]]:
     for rule, handler in handlers:
         for index, match in enumerate(rule.source.matches):
+            if not can_look_up(match):
+                continue
             entry = Entry.of(match, handler)
-            path = match.path.value if match.path.type == "Exact" else prefix_key(match.path.value)
+            path = exact_key(match.path.value) if match.path.type == "Exact" else prefix_key(match.path.value)
             yield match.path.type, path, precedence(entry, route.source, rule.index, index), entry
 
 

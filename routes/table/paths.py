@@ -55,9 +55,14 @@ class PathMap(Generic[T]):
             yield "PathPrefix", prefix or "/", entries
 
 
+def exact_key(value: str) -> str:
+    """The form of a rule's exact path in the table: that of :func:`matched_path`."""
+    return _ESCAPE.sub(_plain, value)
+
+
 def prefix_key(value: str) -> str:
-    """The form of a prefix in the table: without its trailing slash, "" for "/"."""
-    return value[:-1] if value.endswith("/") else value
+    """The form of a rule's prefix in the table: as above and without its trailing slash, "" for "/"."""
+    return exact_key(value).removesuffix("/")
 
 
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")

@@ -13,16 +13,14 @@ by {namespace}/{name}"; within one route "the FIRST matching rule (in list order
 :class:`~routes.table.paths.PathMap` looks; the rest is the order of each of its lists, made here.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 
+from routes.graph.seniority import seniority
 from routes.resources.http import HTTPRoute
 from routes.table.matches import Entry, H
 
 #: (no method, fewer headers, fewer parameters, younger, namespace/name, rule, match): the smallest wins.
 Precedence = tuple[bool, int, int, datetime, str, int, int]
-
-#: A file's route has no age; where ages are known the known one is older.
-_NO_AGE = datetime.max.replace(tzinfo=UTC)
 
 
 def precedence(entry: Entry[H], route: HTTPRoute, rule: int, match: int) -> Precedence:
@@ -31,8 +29,7 @@ def precedence(entry: Entry[H], route: HTTPRoute, rule: int, match: int) -> Prec
         entry.method is None,
         -len(entry.headers),
         -len(entry.query),
-        route.metadata.creation_timestamp or _NO_AGE,
-        route.key.qualified_name,
+        *seniority(route),
         rule,
         match,
     )

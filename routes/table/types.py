@@ -16,12 +16,11 @@ H = TypeVar("H")
 class PortKey(NamedTuple):
     """One port of one Gateway: what a socket stands for."""
 
-    namespace: str
-    gateway: str
+    gateway: Key
     port: int
 
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.gateway}:{self.port}"
+        return f"{self.gateway.qualified_name}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

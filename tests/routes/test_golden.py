@@ -1,0 +1,135 @@
+"""From manifests to problems, status and routing table: each pair of files in ``tests/golden`` shows one rule.
+
+``NAME.in.yaml`` holds manifests, after a document ``options: {…}`` where the settings are not the usual ones;
+``NAME.out.yaml`` is what comes of them. ``pytest --update-golden`` records the latter anew.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.providers.manifests import read_manifests
+from app.status.patches import statuses
+from app.tls.certificates import check_pair
+from routes.graph.build import build_graph
+from routes.graph.nodes import Graph, Options
+from routes.graph.review import review
+from routes.problems import Problem
+from routes.resources.gateway import SecretObjectReference
+from routes.resources.meta import GATEWAY_GROUP, Key
+from routes.snapshot import Snapshot
+from routes.table.compile import compile_table
+from routes.table.describe import describe
+from routes.table.types import Rule
+
+FOLDER = Path(__file__).parent.parent / "golden"
+INPUTS = sorted(FOLDER.glob("*.in.yaml"))
+
+
+def name_of(path: Path) -> str:
+    return path.name.removesuffix(".in.yaml").removesuffix(".out.yaml")
+
+
+def options_of(given: dict[str, Any]) -> Options:
+    usual = Options(check_certificate=check_pair)
+    return Options(
+        controller_name=given.pop("controllerName", usual.controller_name),
+        app_label_selector=given.pop("appLabelSelector", usual.app_label_selector),
+        certificates=tuple(SecretObjectReference.model_validate(each) for each in given.pop("certificates", ())),
+        service_dns=given.pop("serviceDNS", usual.service_dns),
+        check_certificate=usual.check_certificate,
+    )
+
+
+def split_options(text: str) -> tuple[Options, str]:
+    """The options of a test's first document, and the manifests on the lines on which they stand in the file."""
+    first = re.search(r"^---$", text, re.MULTILINE)
+    head = yaml.safe_load(text[: first.start()]) if first else None
+    if first is None or not isinstance(head, dict) or set(head) != {"options"}:
+        return options_of({}), text
+    options = options_of(head["options"])
+    assert not head["options"], f"unknown options: {', '.join(head['options'])}"
+    return options, "\n" * text.count("\n", 0, first.start()) + text[first.start() :]
+
+
+def graph_of(text: str) -> tuple[tuple[Problem, ...], Graph, Options]:
+    options, manifests = split_options(text)
+    read = read_manifests(manifests, "in.yaml")
+    graph = build_graph(Snapshot(definition.resource for definition in read.objects), options)
+    return (*read.problems, *review(graph)), graph, options
+
+
+def table_of(graph: Graph) -> dict[str, Any]:
+    def identity(rule: Rule) -> Rule:
+        return rule
+
+    return describe(compile_table(graph, identity))
+
+
+def title(key: Key) -> str:
+    return str(key) if key.group == GATEWAY_GROUP else f"{key} of {key.group}"
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes conditions and the like on a line each, and nothing as a reference to something else."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+    def mapping(self, data: dict[str, Any]) -> yaml.Node:
+        flat = bool(data) and not any(isinstance(value, dict | list) for value in data.values())
+        return self.represent_mapping("tag:yaml.org,2002:map", data, flow_style=flat)
+
+
+Dumper.add_representer(dict, Dumper.mapping)
+
+
+def outcome(text: str) -> str:
+    problems, graph, options = graph_of(text)
+    found = {
+        "problems": [str(problem) for problem in problems],
+        "status": {title(key): status for key, status in statuses(graph, options.controller_name).items()},
+        "table": table_of(graph),
+    }
+    written: str = yaml.dump(found, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10_000)
+    return written
+
+
+@pytest.mark.parametrize("manifests", INPUTS, ids=name_of)
+def test_manifests_come_to_what_was_recorded(manifests: Path, pytestconfig: pytest.Config) -> None:
+    expected = manifests.with_name(f"{name_of(manifests)}.out.yaml")
+    found = outcome(manifests.read_text(encoding="utf-8"))
+    if pytestconfig.getoption("--update-golden"):
+        expected.write_text(found, encoding="utf-8")
+    assert expected.exists(), f"{expected.name} is not there: write it, or record it with --update-golden"
+    assert found == expected.read_text(encoding="utf-8")
+
+
+def test_every_recorded_outcome_has_its_manifests() -> None:
+    recorded = {name_of(path) for path in FOLDER.glob("*.out.yaml")}
+    assert recorded <= {name_of(path) for path in INPUTS}
+
+
+@pytest.mark.parametrize("manifests", INPUTS, ids=name_of)
+def test_every_input_says_which_rule_it_shows(manifests: Path) -> None:
+    assert manifests.read_text(encoding="utf-8").startswith("# ")
+
+
+def test_a_route_of_either_api_version_gives_the_same_table() -> None:
+    texts = ((FOLDER / f"the-same-route-in-{version}.in.yaml").read_text() for version in ("v1", "v1alpha1"))
+    first, second = (table_of(graph_of(text)[1]) for text in texts)
+    assert first == second
+    assert first
+
+
+def test_every_reason_that_status_can_give_is_in_a_recorded_outcome() -> None:
+    """Except HostnameConflict, which the schema of a Gateway refuses before the graph sees it."""
+    source = (Path(__file__).parents[2] / "routes" / "graph" / "conditions.py").read_text()
+    reasons = set(re.findall(r'Condition\("\w+", \w+, "(\w+)"', source))
+    reasons |= {"ProtocolConflict", "BackendNotFound", "InvalidKind", "RefNotPermitted", "UnsupportedProtocol"}
+    recorded = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.out.yaml"))
+    missing = {reason for reason in reasons if f"reason: {reason}," not in recorded}
+    assert not missing
