@@ -133,7 +133,9 @@ class Gateway(Starlette):
                 "the gateway starts with its first request, since no lifespan started it; "
                 "Starlette runs no lifespan of what it mounts: use `async with gateway:` or lifespan=gateway.lifespan"
             )
-        return await self._start()
+        runtime = await self._start()
+        runtime.stop_with_loop()
+        return runtime
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A server's lifespan protocol."""
@@ -151,7 +153,7 @@ class Gateway(Starlette):
             if not isinstance(error, StartError):
                 logger.exception("the gateway's %s failed", phase)
             await send({"type": f"lifespan.{phase}.failed", "message": str(error)})
-            return
+            raise  # servers have been told and say no more, and a test client shows it to its test
         await send({"type": "lifespan.shutdown.complete"})
 
     # A request's way
@@ -163,7 +165,7 @@ class Gateway(Starlette):
             except ValidationError as error:
                 await receive()
                 await send({"type": "lifespan.startup.failed", "message": complaint(error)})
-                return
+                raise
         await super().__call__(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:

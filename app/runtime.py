@@ -48,6 +48,7 @@ class Runtime:
         self._stack = contextlib.AsyncExitStack()
         self._resolver = Resolver(settings.dns_refresh)
         self._listeners: Listeners | None = None
+        self._keeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Serve what the manifests say, and from then on what they come to say. Raises no error for bad manifests."""
@@ -71,6 +72,18 @@ class Runtime:
     async def __aexit__(self, *_: object) -> None:
         self.serving = False
         await self._stack.aclose()
+
+    def stop_with_loop(self) -> None:
+        """Have the end of the event loop, which cancels its tasks, stop a run that nobody else stops."""
+
+        async def keep() -> None:
+            try:
+                await self.loop.create_future()
+            finally:
+                await self.__aexit__()
+
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(keep())
 
     def abandon(self) -> None:
         """Let go of a run whose event loop has ended without stopping it."""

@@ -1,11 +1,13 @@
 """Everything that can be set, from ``MOONGATE_…`` environment variables or as arguments."""
 
+import json
 import os
-from ipaddress import IPv4Network, IPv6Network
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from routes.graph.nodes import Options
@@ -21,7 +23,40 @@ def _paths(value: Any) -> Any:
 
 
 def _networks(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError(f"{error}; write networks such as 10.0.0.0/8, separated by commas") from None
+
+
+def _secrets(value: Any) -> Any:
+    """References to Secrets, from JSON in the environment. The article writes the core group as "core"; in the API its
+    name is empty."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(f'is not JSON, such as [{{"name": "mysecret"}}]: {error}') from None
+    if not isinstance(value, list | tuple):
+        raise ValueError('must be a list, such as [{"name": "mysecret"}]')
+    return [
+        {**entry, "group": ""} if isinstance(entry, dict) and entry.get("group") == "core" else entry for entry in value
+    ]
+
+
+def _listener_name(value: str) -> str:
+    if value and not re.fullmatch(r"[^/]+/[^/]+/[^/]+", value):
+        raise ValueError(f"must be namespace/gateway/listener, not {value!r}")
+    return value
+
+
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if value != "off" and not (host and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError(f"must be host:port or off, not {value!r}")
+    return value
 
 
 class Settings(BaseSettings):
@@ -39,14 +74,13 @@ class Settings(BaseSettings):
     app_label_selector: str = Field(
         default="traefik", description="The label `app` by which the default Gateway chooses v1alpha1 routes."
     )
-    certificates: tuple[SecretObjectReference, ...] = Field(
+    certificates: Annotated[tuple[SecretObjectReference, ...], NoDecode, BeforeValidator(_secrets)] = Field(
         default=(),
         description="Secrets for the default Gateway's HTTPS listener, as JSON: "
         '`[{"group": "core", "kind": "Secret", "name": "mysecret"}]`.',
     )
-    listener: str = Field(
+    listener: Annotated[str, AfterValidator(_listener_name)] = Field(
         default="",
-        pattern=r"^([^/]+/[^/]+/[^/]+)?$",
         description="The listener, `namespace/gateway/listener`, that a port of the server's stands for when it is no "
         "listener's; by default the first HTTP listener of the first Gateway.",
     )
@@ -54,9 +88,8 @@ class Settings(BaseSettings):
         default="",
         description="The address on which listeners are opened; by default the server's own, else 127.0.0.1.",
     )
-    admin: str = Field(
+    admin: Annotated[str, AfterValidator(_address)] = Field(
         default="127.0.0.1:9000",
-        pattern=r"^(off|.+:\d+)$",
         description="`host:port` of `/ping`, or `off`; opened by `app:gateway` and `moongate run` only.",
     )
     service_dns: str = Field(
@@ -70,17 +103,6 @@ class Settings(BaseSettings):
     access_log: Literal["off", "common", "json"] = Field(
         default="off", description="Write a line for each request to standard output."
     )
-
-    @field_validator("certificates", mode="before")
-    @classmethod
-    def _core_group(cls, value: Any) -> Any:
-        """The article writes the core group as "core"; in the API its name is empty."""
-        if isinstance(value, list | tuple):
-            return [
-                {**entry, "group": ""} if isinstance(entry, dict) and entry.get("group") == "core" else entry
-                for entry in value
-            ]
-        return value
 
     def options(self) -> Options:
         """What of the settings the graph is built with."""
@@ -99,7 +121,7 @@ def complaint(error: ValidationError) -> str:
     """What is wrong with the environment's settings, in sentences that name the variable."""
     prefix = Settings.model_config.get("env_prefix", "")
     return "; ".join(
-        f"{prefix}{str(fault['loc'][0]).upper()}{_rest(fault['loc'][1:])}: {fault['msg']}"
+        f"{prefix}{str(fault['loc'][0]).upper()}{_rest(fault['loc'][1:])}: {fault['msg'].removeprefix('Value error, ')}"
         for fault in error.errors(include_url=False, include_input=False)
     )
 

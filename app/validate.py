@@ -31,5 +31,10 @@ def print_problems(problems: Sequence[Problem], *, as_json: bool) -> int:
         for problem in problems:
             print(problem)
         errors = sum(problem.severity is Severity.ERROR for problem in problems)
-        print(f"{errors} errors, {len(problems) - errors} warnings" if problems else "no problems")
+        counts = f"{_count(errors, 'error')}, {_count(len(problems) - errors, 'warning')}"
+        print(counts if problems else "no problems")
     return int(any(problem.severity is Severity.ERROR for problem in problems))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -53,7 +53,7 @@ def listener_context(find: Callable[[str | None], ssl.SSLContext | None]) -> ssl
     """A context for a socket that asks ``find`` for the real one at every handshake, so that a swap needs no restart.
 
     ``find`` gets the server name of the ClientHello (RFC 6066 §3), None where there is none; where it finds nothing the
-    handshake ends with the alert unrecognized_name.
+    handshake fails.
     """
     context = server_context()
 

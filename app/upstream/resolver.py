@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
+from typing import Any
 
 from routes.graph.nodes import Address, DNSName
 
@@ -24,8 +25,11 @@ class Resolver:
     A name that is gone has no addresses; when the name server fails, the last answer stays.
     """
 
-    def __init__(self, refresh: float) -> None:
+    def __init__(
+        self, refresh: float, getaddrinfo: Callable[..., Sequence[tuple[Any, ...]]] = socket.getaddrinfo
+    ) -> None:
         self._refresh = refresh
+        self._getaddrinfo = getaddrinfo
         self._names: dict[DNSName, _Watched] = {}
         self._threads = ThreadPoolExecutor(_THREADS, "dns")
 
@@ -33,7 +37,9 @@ class Resolver:
         """Look up ``names`` from now on and forget all others. Must run in the event loop."""
         wanted = set(names)
         for name in self._names.keys() - wanted:
-            self._names.pop(name).task.cancel()
+            forgotten = self._names.pop(name)
+            forgotten.task.cancel()
+            forgotten.answer(())  # to whoever still waits for the first
         for name in wanted - self._names.keys():
             self._names[name] = _Watched(asyncio.get_running_loop().create_future(), ())
             self._names[name].task = asyncio.create_task(self._keep(name, self._names[name]))
@@ -72,20 +78,21 @@ class Resolver:
         while True:
             try:
                 watched.answer(await self._look_up(name))
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # the latter: no name that DNS could have
                 self._failed(name, watched, error)
             await asyncio.sleep(self._refresh)
 
     async def _look_up(self, name: DNSName) -> tuple[Address, ...]:
         found = await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: socket.getaddrinfo(name.host, name.port, type=socket.SOCK_STREAM)
+            self._threads, lambda: self._getaddrinfo(name.host, name.port, type=socket.SOCK_STREAM)
         )
         return tuple(sorted({Address(str(sockaddr[0]), name.port) for *_, sockaddr in found}, key=str))
 
-    def _failed(self, name: DNSName, watched: "_Watched", error: OSError) -> None:
-        gone = isinstance(error, socket.gaierror) and error.errno in _GONE
+    def _failed(self, name: DNSName, watched: "_Watched", error: OSError | UnicodeError) -> None:
+        gone = isinstance(error, UnicodeError) or (isinstance(error, socket.gaierror) and error.errno in _GONE)
         if not watched.known.done() or (gone and watched.addresses):
-            logger.warning("%s: %s; it is tried again every %g s", name.host, error.strerror or error, self._refresh)
+            reason = (isinstance(error, OSError) and error.strerror) or error
+            logger.warning("%s: %s; it is tried again every %g s", name.host, reason, self._refresh)
         watched.answer(() if gone else watched.addresses)
 
 

@@ -92,6 +92,8 @@ def _parents(route: RouteNode, known: set[tuple[str, str]], others: set[tuple[st
 
 def _rules(route: RouteNode) -> Iterator[Problem]:
     key = route.source.key
+    # Where a person finds them: v1alpha1 has another name for the list.
+    refs = "forwardTo" if isinstance(route.source, SelectedHTTPRoute) else "backendRefs"
     for rule in route.rules:
         field = f"spec.rules[{rule.index}]"
         if rule.unsupported:
@@ -99,11 +101,11 @@ def _rules(route: RouteNode) -> Iterator[Problem]:
             result = "its requests are answered 500" if known else "it takes no requests"
             yield Problem(f"UnsupportedValue: {rule.unsupported}; {result}", key=key, field=field)
         elif not rule.backends:
-            yield Problem("no backendRefs: its requests are answered 500", Severity.WARNING, key, field)
+            yield Problem(f"no {refs}: its requests are answered 500", Severity.WARNING, key, field)
         elif all(backend.ref.weight == 0 for backend in rule.backends):
             yield Problem("all weights are 0: its requests are answered 500", Severity.WARNING, key, field)
         for index, backend in enumerate(rule.backends):
-            place = f"{field}.backendRefs[{index}]"
+            place = f"{field}.{refs}[{index}]"
             if backend.reason:
                 message = f"{backend.reason}: {backend.message}; its share of the requests is answered 500"
                 yield Problem(message, key=key, field=place)
