@@ -33,3 +33,8 @@ def test_the_readme_names_every_command_and_no_other() -> None:
 def test_every_variable_that_the_readme_names_is_a_setting() -> None:
     settings = {f"MOONGATE_{name.upper()}" for name in Settings.model_fields}
     assert set(re.findall(r"MOONGATE_[A-Z_]*[A-Z]", README)) <= settings
+
+
+def test_the_readme_shows_the_embedding_example_that_is_tested() -> None:
+    example = Path(__file__).with_name("e2e").joinpath("embedding_example.py").read_text()
+    assert example.split('"""', 2)[2].strip() in README
