@@ -181,6 +181,9 @@ class _Forwarding:
         try:
             headers = end_to_end(exchange.fields)
             await self._send({"type": "http.response.start", "status": exchange.status, "headers": headers})
+            if not exchange.ready:
+                # A server may hold the head back until a piece of the body comes, which here may take long.
+                await self._send({"type": "http.response.body", "body": b"", "more_body": True})
             more = True
             while more:
                 data, more = await exchange.take()

@@ -10,7 +10,8 @@ Fields = list[tuple[bytes, bytes]]
 #: Visible ASCII but for what a URI never holds unencoded; "#" would begin a fragment, which is never sent.
 _TARGET = re.compile(rb"[!$-;=?-Z\[\]_a-z~]+")
 _AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([^?]*)(\?.*)?", re.DOTALL)
+#: An http URL; one without a host means nothing (RFC 9110 §4.2.1).
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^:/?][^/?]*)([^?]*)(\?.*)?", re.DOTALL)
 
 
 def split_target(method: str, target: bytes) -> tuple[bytes | None, bytes, bytes]:
@@ -28,6 +29,8 @@ def split_target(method: str, target: bytes) -> tuple[bytes | None, bytes, bytes
         if absolute is None:
             raise BadRequest("the request target is neither a path nor an http URL")
         authority = absolute[1]
+        if method == "OPTIONS" and not absolute[2] and not absolute[3]:
+            return authority, b"*", b""  # the server as a whole is asked for (RFC 9112 §3.2.4)
         target = (absolute[2] or b"/") + (absolute[3] or b"")
     path, _, query = target.partition(b"?")
     return authority, path, query
@@ -48,10 +51,16 @@ def checked_host(fields: Fields, http_version: str, authority: bytes | None) -> 
             fields.append((b"host", authority))
             places = [len(fields) - 1]
     elif authority is not None:
+        # What it replaces must have been a host name, too: nothing malformed is looked over.
+        _check_authority(fields[places[0]][1])
         fields[places[0]] = (b"host", authority)
     for place in places:
-        if _AUTHORITY.fullmatch(fields[place][1]) is None:
-            raise BadRequest("Host is not a host name")
+        _check_authority(fields[place][1])
+
+
+def _check_authority(value: bytes) -> None:
+    if _AUTHORITY.fullmatch(value) is None:
+        raise BadRequest("Host is not a host name")
 
 
 def decoded(path: bytes) -> str:

@@ -47,6 +47,9 @@ class ResponseCodec(Protocol):
     def eof(self) -> None:
         """The connection has ended. Ends a response that is delimited by it; raises ProtocolError inside any other."""
 
+    def close(self) -> None:
+        """Let go of the sink: there is nothing more to read."""
+
 
 class HttptoolsCodec:
     """On httptools, that is llhttp, the parser of Node.js."""
@@ -54,6 +57,8 @@ class HttptoolsCodec:
     def __init__(self, sink: ResponseSink) -> None:
         self._sink = sink
         self._parser = httptools.HttpResponseParser(self)
+        #: Whether a response is to come or has not ended; without one no bytes may come.
+        self._expecting = False
         # Of the response that is being read
         self._head_only = False
         self._status = 0
@@ -62,61 +67,90 @@ class HttptoolsCodec:
         self._head_size = 0
         self._in_body = False
         self._delimited = False
+        self._chunked = False
+        #: Bytes since the last that went to the sink: a field or a chunk's extensions may never end.
+        self._unframed = 0
 
     def expect(self, method: str) -> None:
+        self._expecting = True
         self._head_only = method == "HEAD"
 
     def feed(self, data: bytes) -> None:
+        self._unframed += len(data)
+        parser = self._parser
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as error:
-            raise ProtocolError("switched protocols without being asked to") from error
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            raise ProtocolError("switched protocols without being asked to") from None
         except httptools.HttpParserError as error:
-            cause = error.__context__
-            raise cause if isinstance(cause, ProtocolError) else ProtocolError(str(error)) from error
+            # What a callback raised is its context.
+            raise (error.__context__ or ProtocolError(str(error))) from None
+        if self._unframed > MAX_HEAD + len(data):
+            raise ProtocolError("a head or what is around a chunk has no end")
+        if parser is not self._parser and not b"\r\n\r\n".endswith(data[-4:]):
+            raise ProtocolError("bytes behind a response that has no body")
 
     def eof(self) -> None:
         if self._in_body and not self._delimited:
             self._end(reusable=False)
-        elif self._in_body:
-            raise ProtocolError("the connection ended inside the response")
+        elif self._expecting:
+            raise ProtocolError("the connection ended before the response did")
+
+    def close(self) -> None:
+        # The parser holds this codec as the codec holds it, and the sink does, too: no circle of references is left.
+        del self._parser, self._sink
 
     # httptools' callbacks
 
     def on_message_begin(self) -> None:
-        self._fields, self._trailers, self._head_size, self._delimited = [], [], 0, False
+        if not self._expecting:
+            raise ProtocolError("a response that nobody asked for")
+        self._fields, self._trailers, self._head_size, self._unframed = [], [], 0, 0
+        self._delimited = self._chunked = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        self._head_size += len(name) + len(value)
+        if name == b"transfer-encoding":
+            # Another coding would have to be passed on as it is, and hop by hop it cannot be. (llhttp takes no tab
+            # behind its name.)
+            if value.rstrip(b" ").lower() != b"chunked" or self._chunked:
+                raise ProtocolError("a transfer coding that is not chunked")
+            self._delimited = self._chunked = True
+        elif name == b"content-length":
+            self._delimited = True
+        value = value.rstrip(b" \t")
+        self._head_size += len(name) + len(value) + 4
         fields = self._trailers if self._in_body else self._fields
         if self._head_size > MAX_HEAD or len(fields) >= MAX_FIELDS:
             raise ProtocolError("the response's head is too large")
         fields.append((name, value))
-        if name == b"content-length":
-            self._delimited = True
-        elif name == b"transfer-encoding":
-            # Another coding would have to be passed on as it is, and hop by hop it cannot be.
-            if value.lower() != b"chunked":
-                raise ProtocolError("a transfer coding that is not chunked")
-            self._delimited = True
 
     def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        self._status = status
+        status = self._status = self._parser.get_status_code()
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0") or not 100 <= status <= 599:
+            raise ProtocolError("not a response of HTTP/1.1")
+        if self._chunked and version == "1.0":
+            raise ProtocolError("a transfer coding in HTTP/1.0")
         if status < 200:
             if status == 101:
                 raise ProtocolError("switched protocols without being asked to")
+            if self._delimited:
+                raise ProtocolError("an interim response with a body")
             return
         self._in_body = True
         self._sink.on_head(status, self._fields)
         if self._head_only:
-            # llhttp cannot be told that no body follows: this parser would wait for one.
+            # llhttp cannot be told that no body follows. Its parser, which would wait for one, is replaced, and what it
+            # makes of further bytes of these is an error.
             reusable = self._parser.should_keep_alive()
             self._parser = httptools.HttpResponseParser(self)
             self._end(reusable=reusable)
 
     def on_body(self, data: bytes) -> None:
+        if not self._in_body:
+            raise ProtocolError("a body where there can be none")
+        self._unframed = 0
         self._sink.on_data(data)
 
     def on_message_complete(self) -> None:
@@ -124,7 +158,9 @@ class HttptoolsCodec:
             self._sink.on_informational(self._status, self._fields)
         elif self._in_body:
             self._end(reusable=self._parser.should_keep_alive())
+        elif self._chunked:
+            raise ProtocolError("a body where there can be none")
 
     def _end(self, *, reusable: bool) -> None:
-        self._in_body = False
+        self._in_body = self._expecting = False
         self._sink.on_end(self._trailers, reusable=reusable)

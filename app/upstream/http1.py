@@ -1,20 +1,25 @@
 """One HTTP/1.1 connection to an endpoint: one exchange after the other."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 import httpx2
 
 from app.upstream.body import Body
-from app.upstream.codec import HttptoolsCodec, ProtocolError
+from app.upstream.codec import HttptoolsCodec, ProtocolError, ResponseCodec
 from app.upstream.fields import Fields
 from middleware.errors import BadGateway, GatewayError
+
+logger = logging.getLogger(__name__)
 
 #: When this many bytes wait for a client that reads slowly, the backend has to wait until they have been taken.
 HIGH_WATER = 64 * 1024
 #: Seconds after which a body is sent although the backend did not say that it agrees (RFC 9110 §10.1.1).
 CONTINUE_TIMEOUT = 1.0
+#: Interim responses (1xx) to one request; more are no use to anybody.
+MAX_INTERIM = 32
 
 
 class Http1Connection(asyncio.Protocol):
@@ -29,11 +34,12 @@ class Http1Connection(asyncio.Protocol):
         self.loop = loop
         self._released = released
         self._closed = closed
-        self._codec = HttptoolsCodec(self)
+        self._codec: ResponseCodec = HttptoolsCodec(self)
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
         self._exchange: Exchange | None = None
         self._reading_paused = False
-        self._writable: asyncio.Future[None] | None = None
+        self._write_paused = False
+        self._write_waiter: asyncio.Future[None] | None = None
         #: Whether an exchange has ended well on it: only then can a request meet a connection that is being closed.
         self.used = False
         #: When it became idle, by the event loop's clock.
@@ -65,6 +71,7 @@ class Http1Connection(asyncio.Protocol):
             # Nothing was asked: whatever this is, the next answer could not be told from it.
             self._transport.abort()
             return
+        self._exchange.unanswered = False
         try:
             self._codec.feed(data)
         except ProtocolError as error:
@@ -79,21 +86,20 @@ class Http1Connection(asyncio.Protocol):
                 if exc is not None:
                     raise ProtocolError(repr(exc))
                 self._codec.eof()
-                if self._exchange is not None:
-                    raise ProtocolError("the connection ended before the response")
             except ProtocolError as error:
                 self._fail(BadGateway(detail=str(error)))
         self.resume_writing()
+        self._codec.close()
+        del self._codec
         self._closed(self)
 
     def pause_writing(self) -> None:
-        if self._writable is None:
-            self._writable = self.loop.create_future()
+        self._write_paused = True
 
     def resume_writing(self) -> None:
-        if self._writable is not None:
-            self._writable.set_result(None)
-            self._writable = None
+        self._write_paused = False
+        if self._write_waiter is not None and not self._write_waiter.done():
+            self._write_waiter.set_result(None)
 
     # The codec's callbacks
 
@@ -102,9 +108,8 @@ class Http1Connection(asyncio.Protocol):
             self._exchange.on_informational(status, fields)
 
     def on_head(self, status: int, fields: Fields) -> None:
-        if self._exchange is None:
-            raise ProtocolError("a response that nobody asked for")
-        self._exchange.on_head(status, fields)
+        if self._exchange is not None:
+            self._exchange.on_head(status, fields)
 
     def on_data(self, data: bytes) -> None:
         exchange = self._exchange
@@ -117,29 +122,31 @@ class Http1Connection(asyncio.Protocol):
         if exchange is None:
             return
         exchange.on_end(trailers)
-        if self._reading_paused:
-            self.consumed()
+        self._resume_reading()
         if reusable and exchange.sent and not self._transport.is_closing():
             self.used = True
             self._released(self)
         else:
-            # The answer came before the request was all sent: the rest would be taken for the next one.
-            self._transport.close()
+            # Where the answer came before the request was all sent, the rest would be taken for the next one; and a
+            # backend that does not read it must not keep us.
+            self._transport.abort()
 
     # What an exchange asks of its connection
 
-    def consumed(self) -> None:
-        """The client has taken what was waiting for it."""
-        if self._reading_paused:
-            self._reading_paused = False
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
+    def consumed(self, exchange: "Exchange") -> None:
+        """The client has taken what was waiting for it. Another's request may be on the connection by now."""
+        if self._exchange is exchange:
+            self._resume_reading()
 
     async def write(self, data: bytes) -> None:
         """Send, and wait while the backend does not take it."""
         self._transport.write(data)
-        if self._writable is not None:
-            await self._writable
+        while self._write_paused:
+            self._write_waiter = self.loop.create_future()
+            try:
+                await self._write_waiter
+            finally:
+                self._write_waiter = None
 
     def give_up(self, exchange: "Exchange") -> None:
         """``exchange`` is of no interest any more; with it the connection, unless it has ended already."""
@@ -151,6 +158,12 @@ class Http1Connection(asyncio.Protocol):
         """``exchange`` cannot go on because of ``error``, and the connection with it."""
         if self._exchange is exchange:
             self._fail(error)
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
 
     def _fail(self, error: GatewayError) -> None:
         exchange, self._exchange = self._exchange, None
@@ -166,7 +179,7 @@ class Exchange(httpx2.AsyncByteStream):
     """
 
     __slots__ = (
-        "_body", "_chunks", "_connection", "_ended", "_failure", "_sender", "_size", "_waiter",
+        "_body", "_chunks", "_connection", "_ended", "_failure", "_interim", "_patience", "_sender", "_size", "_waiter",
         "fields", "sent", "status", "trailers", "unanswered",
     )  # fmt: skip
 
@@ -175,14 +188,17 @@ class Exchange(httpx2.AsyncByteStream):
         self._waiter: asyncio.Future[None] | None = None
         # The request
         self._body = body
-        self._sender: asyncio.Task[None] | asyncio.TimerHandle | None = None
+        self._sender: asyncio.Task[None] | None = None
+        #: Runs while the body waits for the backend's agreement.
+        self._patience: asyncio.TimerHandle | None = None
+        self._interim = 0
         #: Whether the whole request has been sent.
         self.sent = body is None
         # The response: its head, the pieces of its body that were not taken yet, and its end, good or bad
         self.status = 0
         self.fields: Fields = []
         self.trailers: Fields = []
-        #: Whether nothing of a response has come, not even an interim one.
+        #: Whether not a byte has come back.
         self.unanswered = True
         self._chunks: list[bytes] = []
         self._size = 0
@@ -194,15 +210,16 @@ class Exchange(httpx2.AsyncByteStream):
     # What the connection tells
 
     def on_informational(self, status: int, fields: Fields) -> None:
-        """An interim response; 100 is what a waiting body waits for."""
-        self.unanswered = False
-        if status == 100 and isinstance(self._sender, asyncio.TimerHandle):
-            self._sender.cancel()
+        """An interim response; 100 is what a waiting body waits for. Raises ProtocolError for too many."""
+        self._interim += 1
+        if self._interim > MAX_INTERIM:
+            raise ProtocolError("too many interim responses")
+        if status == 100 and self._patience is not None:
+            self._patience.cancel()
             self._send()
 
     def on_head(self, status: int, fields: Fields) -> None:
         """The final response has begun."""
-        self.unanswered = False
         self.status = status
         self.fields = fields
         self._wake()
@@ -239,6 +256,11 @@ class Exchange(httpx2.AsyncByteStream):
                 raise self._failure
             await self._wait()
 
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`take` would not wait."""
+        return bool(self._chunks) or self._ended or self._failure is not None
+
     async def take(self) -> tuple[bytes, bool]:
         """Everything of the body that is there, and whether more is to come; waits until there is something.
 
@@ -254,7 +276,7 @@ class Exchange(httpx2.AsyncByteStream):
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self._chunks = []
         self._size = 0
-        self._connection.consumed()
+        self._connection.consumed(self)
         return data, not self._ended
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -284,11 +306,12 @@ class Exchange(httpx2.AsyncByteStream):
 
     def _begin(self, body: Body) -> None:
         if body.asks:
-            self._sender = self._connection.loop.call_later(CONTINUE_TIMEOUT, self._send)
+            self._patience = self._connection.loop.call_later(CONTINUE_TIMEOUT, self._send)
         else:
             self._send()
 
     def _send(self) -> None:
+        self._patience = None
         self._sender = self._connection.loop.create_task(self._send_all())
 
     async def _send_all(self) -> None:
@@ -299,7 +322,14 @@ class Exchange(httpx2.AsyncByteStream):
             self.sent = True
         except GatewayError as error:
             self._connection.fail(self, error)
+        except Exception as error:
+            logger.exception("the request's body could not be had")
+            self._connection.fail(self, GatewayError(detail=repr(error)))
 
     def _stop_sending(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         if self._sender is not None:
             self._sender.cancel()
+            self._sender = None

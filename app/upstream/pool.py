@@ -22,6 +22,7 @@ class Pool:
         self._idle: deque[Http1Connection] = deque()
         self._open: set[Http1Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def take(self) -> Http1Connection | None:
         """An idle connection, or None."""
@@ -33,18 +34,24 @@ class Pool:
 
     async def connect(self, timeout: float | None) -> Http1Connection:
         """A new connection. Raises ConnectFailed, also where it took more than ``timeout`` seconds."""
+        if self._closed:
+            raise ConnectFailed(detail=f"{self.host}:{self.port}: the gateway is stopping")
         try:
             async with asyncio.timeout(timeout):
                 _, connection = await self._loop.create_connection(
                     lambda: Http1Connection(self._loop, self._release, self._forget), self.host, self.port
                 )
-        except OSError as error:  # TimeoutError is one
+        except (OSError, UnicodeError) as error:  # TimeoutError is an OSError; no name of DNS has an empty label
             raise ConnectFailed(detail=f"{self.host}:{self.port}: {error!r}") from error
+        if connection.closing:
+            # It was lost before we heard of it, and will not be lost again for an exchange.
+            raise ConnectFailed(detail=f"{self.host}:{self.port}: closed at once")
         self._open.add(connection)
         return connection
 
     def close(self) -> None:
-        """Close every connection; what is under way on them fails."""
+        """Close every connection and open no more; what is under way on them fails."""
+        self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None

@@ -45,6 +45,12 @@ class UpstreamTransport(httpx2.AsyncBaseTransport):
         fields: Fields | None = extensions.get("fields")
         if fields is None:
             fields = [(name.lower(), value) for name, value in request.headers.raw]
+        for name, _ in fields:
+            if name == b"host":
+                break
+        else:
+            # A client of HTTP/1.0 may have named none; HTTP/1.1 must (RFC 9112 §3.2).
+            fields = [*fields, (b"host", request.url.netloc)]
         head = request_head(request.method, extensions.get("target") or request.url.raw_path, fields)
         body = Body.of(request.stream, fields)
         while True:

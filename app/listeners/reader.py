@@ -1,0 +1,211 @@
+"""HTTP/1.1 requests from a client's bytes. What could be read in two ways is refused, never guessed (RFC 9112 §6, §11).
+
+httptools (llhttp, the parser of Node.js) splits the bytes and refuses most of what is malformed; what it leaves to its
+user is checked here: limits, versions, transfer codings, the target and the host.
+"""
+
+from typing import Final, Protocol
+
+import httptools
+
+from app.listeners.target import Fields, checked_host, split_target
+from middleware.errors import BadRequest, HeadTooLarge, NotImplementedHere, TargetTooLong
+
+#: Bytes of a request target and of a head's fields, and how many fields it has (Envoy's are 60 KiB and 100).
+MAX_TARGET: Final = 16 * 1024
+MAX_HEAD: Final = 64 * 1024
+MAX_FIELDS: Final = 100
+#: Bytes without a whole field or a piece of a body in them: of a head that does not end, of trailers, of extensions.
+MAX_UNFRAMED: Final = 2 * MAX_HEAD
+
+
+class VersionNotServed(BadRequest):
+    """Neither HTTP/1.1 nor HTTP/1.0 (RFC 9110 §15.6.6)."""
+
+    status = 505
+    message = "this version of HTTP is not served"
+
+
+class RequestSink(Protocol):
+    """What a reader tells, in the order of the bytes."""
+
+    def on_begin(self) -> None:
+        """The first byte of a head has come."""
+
+    def on_head(
+        self,
+        method: str,
+        version: str,
+        path: bytes,
+        query: bytes,
+        fields: Fields,
+        *,
+        keep_alive: bool,
+        has_body: bool,
+        expects: bool,
+    ) -> None:
+        """A request has begun; names are in lower case. ``expects``: it asks for 100 (RFC 9110 §10.1.1)."""
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of its body, without its framing."""
+
+    def on_end(self) -> None:
+        """The request is complete. Its trailers are dropped: ASGI has no place for them."""
+
+    def takes_websocket(self) -> bool:
+        """Whether a WebSocket handshake that came now would be taken over by another protocol."""
+
+    def on_websocket(self, data: bytes) -> None:
+        """A handshake that is to be taken over: its head, made anew, and what came behind it. Nothing follows."""
+
+
+class RequestReader:
+    """Reads the requests of one connection."""
+
+    def __init__(self, sink: RequestSink) -> None:
+        self._sink = sink
+        self._parser = httptools.HttpRequestParser(self)
+        #: Whether a head has begun and not ended.
+        self.in_head = False
+        self._target = b""
+        self._fields: Fields = []
+        self._size = 0
+        self._unframed = 0
+        # A head that asks for another protocol ends httptools' reading. To read on, a parser of its own gets the
+        # request's framing once more.
+        self._upgrading = False
+        self._framing = b""
+        self._replaying = False
+        self._websocket = False
+
+    @property
+    def head_only(self) -> bool:
+        """Whether the head that is being read is one of HEAD, whose answer has no body."""
+        return self.in_head and self._parser.get_method() == b"HEAD"
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes and tell the sink. Raises GatewayError, after which the reader is of no more use."""
+        rest = data
+        while rest:
+            self._unframed += len(rest)
+            try:
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+                if self._websocket:
+                    self._hand_over(rest)
+                    return
+                self._read_on()
+            except httptools.HttpParserError as error:
+                raise (error.__context__ or BadRequest(detail=str(error))) from None
+            else:
+                break
+        if self._unframed > MAX_UNFRAMED + len(data):
+            raise HeadTooLarge if self.in_head else BadRequest("too much around the pieces of the body")
+
+    def close(self) -> None:
+        """Let go of the parser, which holds this reader as the reader holds it."""
+        del self._parser, self._sink
+
+    # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        if self._replaying:
+            return
+        self._target, self._fields = b"", []
+        self._size = self._unframed = 0
+        self.in_head = True
+        self._sink.on_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if self._replaying:
+            return
+        self._target += url
+        if len(self._target) > MAX_TARGET:
+            raise TargetTooLong
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.in_head:
+            return  # A trailer, which must never come among the fields of the head.
+        self._size += len(name) + len(value) + 4
+        if self._size > MAX_HEAD or len(self._fields) >= MAX_FIELDS:
+            raise HeadTooLarge
+        self._fields.append((name.lower(), value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        if self._replaying:
+            return
+        parser = self._parser
+        method = parser.get_method().decode("ascii")
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise VersionNotServed
+        if method == "CONNECT":
+            raise NotImplementedHere
+        authority, path, query = split_target(method, self._target)
+        fields = self._fields
+        checked_host(fields, version, authority)
+        framing = expectation = None
+        for field in fields:
+            name = field[0]
+            if name == b"transfer-encoding":
+                _check_coding(field[1], version, repeated=framing is not None)
+                framing = field
+            elif name == b"content-length":
+                framing = field
+            elif name == b"expect":
+                expectation = field[1]
+        has_body = framing is not None and framing[1].strip(b"0") != b""
+        self.in_head = False
+        if parser.should_upgrade():
+            self._upgrading = True
+            self._framing = b"%b: %b" % (framing or (b"content-length", b"0"))
+            self._websocket = (
+                method == "GET" and version == "1.1" and not has_body
+                and any(name == b"upgrade" and value.lower() == b"websocket" for name, value in fields)
+                and self._sink.takes_websocket()
+            )  # fmt: skip
+            if self._websocket:
+                return
+        self._sink.on_head(
+            method,
+            version,
+            path,
+            query,
+            fields,
+            keep_alive=version == "1.1" and parser.should_keep_alive(),
+            has_body=has_body,
+            # A client of HTTP/1.0 does not know the interim answer.
+            expects=expectation is not None and version == "1.1" and expectation.lower() == b"100-continue",
+        )
+
+    def on_body(self, data: bytes) -> None:
+        self._unframed = 0
+        self._sink.on_body(data)
+
+    def on_message_complete(self) -> None:
+        if not self._upgrading:
+            self._sink.on_end()
+
+    # Inside
+
+    def _read_on(self) -> None:
+        """Go on as though no other protocol had been asked for (RFC 9110 §7.8)."""
+        self._parser = httptools.HttpRequestParser(self)
+        self._upgrading = False
+        self._replaying = True
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % self._framing)
+        self._replaying = False
+
+    def _hand_over(self, rest: bytes) -> None:
+        lines = [b"GET %b HTTP/1.1" % self._target, *(b"%b: %b" % field for field in self._fields)]
+        self._sink.on_websocket(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+
+
+def _check_coding(value: bytes, version: str, *, repeated: bool) -> None:
+    """Raises for a body that is not plainly chunked (RFC 9112 §6.1)."""
+    codings = value.lower()
+    if codings != b"chunked" and any(coding.strip() != b"chunked" for coding in codings.split(b",")):
+        raise NotImplementedHere("the transfer coding is not served")
+    if repeated or version == "1.0" or codings != b"chunked":
+        raise BadRequest("a transfer coding in doubt")
