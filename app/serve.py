@@ -13,6 +13,8 @@ def serve(app: ASGIApp | str = "app:gateway", **options: Any) -> None:
     """Run ``app`` until a signal ends it, then let requests under way end. ``options`` are uvicorn's."""
     config = uvicorn.Config(
         app,
+        http="app.listeners.http:GatewayProtocol",
+        timeout_keep_alive=75,
         lifespan="on",
         access_log=False,
         proxy_headers=False,

@@ -16,6 +16,10 @@ from uvicorn import Config
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.server import ServerState
 
+from app.listeners.http import GatewayProtocol
+
+logger = logging.getLogger(__name__)
+
 
 def running_server() -> uvicorn.Server | None:
     """The uvicorn server that runs this process, None under another server or when embedded without one.
@@ -55,6 +59,11 @@ def adopt(server: uvicorn.Server) -> None:
         if not ours.hasHandlers():
             ours.handlers = logging.getLogger("uvicorn").handlers
             ours.setLevel(logging.INFO)
+    if config.http_protocol_class is not GatewayProtocol:
+        logger.info(
+            "uvicorn's own HTTP protocol serves; limits on heads, pipelines and slow clients come with "
+            "--http app.listeners.http:GatewayProtocol"
+        )
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate = [], False
     config.date_header = config.server_header = config.access_log = False

@@ -7,8 +7,10 @@ from middleware.errors import BadRequest
 
 Fields = list[tuple[bytes, bytes]]
 
-#: Visible ASCII but for what a URI never holds unencoded; "#" would begin a fragment, which is never sent.
-_TARGET = re.compile(rb"[!$-;=?-Z\[\]_a-z~]+")
+#: Visible ASCII without quotes, angle brackets, "#", which would begin a fragment, and the backslash, which some
+#: backends take for a slash. Braces, bars, carets and backquotes should be encoded as well, but browsers send them, and
+#: they mean one thing only.
+_TARGET = re.compile(rb"[!$-;=?-\[\]-~]+")
 _AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
 #: An http URL; one without a host means nothing (RFC 9110 §4.2.1).
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^:/?][^/?]*)([^?]*)(\?.*)?", re.DOTALL)

@@ -126,8 +126,18 @@ def current() -> Current:
     return Current()
 
 
+@pytest.fixture(scope="module", params=["auto", "app.listeners.http:GatewayProtocol"], autouse=True)
+def protocol(request: pytest.FixtureRequest) -> Iterator[None]:
+    """uvicorn's own HTTP protocol and ours: everything here holds with either."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UVICORN_HTTP", request.param)
+        yield
+
+
 @pytest.fixture(scope="module")
-def running(current: Current, tmp_path_factory: pytest.TempPathFactory, backends: Backends) -> Iterator[Process]:
+def running(
+    protocol: None, current: Current, tmp_path_factory: pytest.TempPathFactory, backends: Backends
+) -> Iterator[Process]:
     """One gateway, with a route for each kind of backend, by host."""
     folder = tmp_path_factory.mktemp("streaming")
     dead = free_port()
