@@ -166,7 +166,11 @@ class Gateway(Starlette):
                 await receive()
                 await send({"type": "lifespan.startup.failed", "message": complaint(error)})
                 raise
-        await super().__call__(scope, receive, send)
+        # As Starlette does it, without another call in between.
+        scope["app"] = self
+        if self.middleware_stack is None:
+            self.middleware_stack = self.build_middleware_stack()
+        await self.middleware_stack(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         """The chain that every request passes, outermost first: yours, access log, forwarded fields, errors.

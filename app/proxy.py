@@ -5,27 +5,26 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import httpx2
 from starlette.types import Receive, Scope, Send
 
 from app.listeners.cycle import CYCLE, Cycle
 from app.upstream.balancer import Endpoint, WeightedSelector, least_loaded
+from app.upstream.body import Body
 from app.upstream.endpoints import Endpoints
-from app.upstream.fields import end_to_end, has_body, is_chunked
+from app.upstream.fields import end_to_end, framing
 from app.upstream.http1 import Exchange
-from app.upstream.transport import UpstreamTransport
+from app.upstream.transport import Timeouts, UpstreamTransport
 from middleware.errors import ClientDisconnected, ConnectFailed, NoReadyEndpoint, NoValidBackend
 from middleware.record import RequestRecord, record_of
 from routes.graph.nodes import Address
-from routes.table.types import Backend, Rule
+from routes.table.types import Rule
 
 #: How many endpoints are tried when connections fail; nothing of the request has been sent until one succeeds.
 CONNECT_ATTEMPTS = 3
 
-#: As httpx2's extension has them, in seconds. Where there is another endpoint, one that does not answer is left sooner.
-Timeout = dict[str, float | None]
-PATIENCE: Timeout = {"connect": 10.0}
-HURRY: Timeout = {"connect": 2.0}
+#: Where there is another endpoint, one that cannot be reached is left sooner.
+PATIENCE: Timeouts = {"connect": 10.0}
+HURRY: Timeouts = {"connect": 2.0}
 
 #: Where the application leaves the path below its mount, still encoded, for the rule that it found.
 TARGET_PATH = "moongate.path"
@@ -63,15 +62,17 @@ class RuleProxy:
         if backend.invalid:
             raise NoValidBackend(detail=backend.invalid)
         forwarding = _Forwarding(scope, receive, send, record)
-        endpoints = await self._endpoints(backend)
+        upstream = self._upstream
+        addresses = backend.addresses if backend.dns is None else await upstream.endpoints.resolve(backend.dns)
+        endpoints = self._endpoints(backend.name, addresses)
         if not endpoints:
             raise NoReadyEndpoint(detail=backend.name)
         for attempt in range(1, CONNECT_ATTEMPTS + 1):
             endpoint = least_loaded(endpoints)
-            record.endpoint = str(endpoint.address)
+            record.endpoint = endpoint.name
             endpoint.in_flight += 1
             try:
-                await forwarding.run(self._upstream.transport, endpoint, HURRY if len(endpoints) > 1 else PATIENCE)
+                await forwarding.run(upstream.transport, endpoint, HURRY if len(endpoints) > 1 else PATIENCE)
             except ConnectFailed:
                 endpoint.failed(time.monotonic())
                 endpoints = tuple(other for other in endpoints if other is not endpoint)
@@ -83,11 +84,10 @@ class RuleProxy:
             finally:
                 endpoint.in_flight -= 1
 
-    async def _endpoints(self, backend: Backend) -> tuple[Endpoint, ...]:
-        addresses = await self._upstream.endpoints.of(backend)
-        known = self._known.get(backend.name)
+    def _endpoints(self, backend: str, addresses: tuple[Address, ...]) -> tuple[Endpoint, ...]:
+        known = self._known.get(backend)
         if known is None or known[0] is not addresses:
-            known = self._known[backend.name] = (addresses, self._upstream.endpoints.at(addresses))
+            known = self._known[backend] = (addresses, self._upstream.endpoints.at(addresses))
         return known[1]
 
 
@@ -111,17 +111,28 @@ class _Forwarding:
         else:
             self._task = asyncio.current_task()
 
-    async def run(self, transport: UpstreamTransport, endpoint: Endpoint, timeout: Timeout) -> None:
+    async def run(self, transport: UpstreamTransport, endpoint: Endpoint, timeouts: Timeouts) -> None:
         """Forward the request to ``endpoint`` and its answer to the client. ConnectFailed: nothing was sent yet."""
         started = time.perf_counter_ns()
-        request = self._request(endpoint, timeout)
+        scope = self._scope
+        received = scope["headers"]
+        fields = end_to_end(received)
+        length, waits = framing(received)
+        body: Body | None = None
+        if length == 0:
+            self._watch()
+        else:
+            if length is None:
+                fields.append((b"transfer-encoding", b"chunked"))
+            body = Body(self._body(), length, waits)
+        target: bytes = scope[TARGET_PATH]
+        if scope["query_string"]:
+            target = b"%b?%b" % (target, scope["query_string"])
         try:
-            response = await transport.handle_async_request(request)
+            exchange = await transport.exchange(endpoint.pool, scope["method"], target, fields, body, timeouts)
             endpoint.answered()
-            self._record.origin_status = response.status_code
+            self._record.origin_status = exchange.status
             self._record.origin_duration_ns = time.perf_counter_ns() - started
-            exchange = response.stream
-            assert isinstance(exchange, Exchange)
             await self._answer(exchange)
         except asyncio.CancelledError:
             if self._gone:
@@ -131,24 +142,6 @@ class _Forwarding:
             if self._watcher is not None:
                 self._watcher.cancel()
                 self._watcher = None
-
-    def _request(self, endpoint: Endpoint, timeout: Timeout) -> httpx2.Request:
-        scope = self._scope
-        received = scope["headers"]
-        fields = end_to_end(received)
-        stream: httpx2.AsyncByteStream
-        if has_body(received):
-            if is_chunked(received):
-                fields.append((b"transfer-encoding", b"chunked"))
-            stream = _Stream(self._body())
-        else:
-            stream = _NOTHING
-            self._watch()
-        target: bytes = scope[TARGET_PATH]
-        if scope["query_string"]:
-            target = b"%b?%b" % (target, scope["query_string"])
-        extensions = {"pool": endpoint.pool, "target": target, "fields": fields, "timeout": timeout}
-        return httpx2.Request(scope["method"], endpoint.url, stream=stream, extensions=extensions)
 
     async def _body(self) -> AsyncIterator[bytes]:
         while True:
@@ -190,17 +183,4 @@ class _Forwarding:
                 self._answered = not more
                 await self._send({"type": "http.response.body", "body": data, "more_body": more})
         finally:
-            await exchange.aclose()
-
-
-class _Stream(httpx2.AsyncByteStream):
-    """A request's body, as it comes."""
-
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
-        self._pieces = pieces
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._pieces
-
-
-_NOTHING = httpx2.ByteStream(b"")
+            exchange.close()

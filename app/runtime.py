@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Self
@@ -98,6 +99,11 @@ class Runtime:
         )
         self._listeners.certify(self.table)
         await self._listeners.sync()
+        # The process is ours. Requests leave no circles behind, and what was built at the start is there to stay: the
+        # collector would find nothing and stop every request for it.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         if isinstance(server, SocketlessServer) and self.table.ports and not self._listeners.open_ports:
             raise StartError("no listener could be opened")
         await self._open_admin(lambda: self.serving and not (server is not None and server.should_exit))

@@ -3,9 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-import httpx2
+from dataclasses import dataclass, field
 
 from app.upstream.pool import Pool
 from routes.graph.nodes import Address
@@ -25,11 +23,14 @@ class Endpoint:
     """
 
     address: Address
-    url: httpx2.URL
     pool: Pool
     in_flight: int = 0
     failures: int = 0
     ejected_until: float = 0.0
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = str(self.address)
 
     def failed(self, now: float) -> None:
         """No connection: stay away from it, for twice as long each time in a row."""

@@ -1,12 +1,8 @@
 """A request's body on its way to the backend."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
-import httpx2
-
-from app.upstream.fields import Fields
 from middleware.errors import BadRequest
 
 
@@ -17,23 +13,9 @@ class Body:
     ``asks``: the client wants to hear that the backend agrees before it sends anything (``Expect: 100-continue``).
     """
 
-    stream: httpx2.AsyncByteStream
+    stream: AsyncIterable[bytes]
     length: int | None
     asks: bool = False
-
-    @classmethod
-    def of(cls, stream: Any, fields: Fields) -> "Body | None":
-        """The body of a request with ``fields``, None where they say that there is none (RFC 9112 §6.3)."""
-        length: int | None = 0
-        asks = False
-        for name, value in fields:
-            if name == b"content-length":
-                length = int(value)
-            elif name == b"transfer-encoding":
-                length = None
-            elif name == b"expect":
-                asks = value.lower() == b"100-continue"
-        return None if length == 0 else cls(stream, length, asks)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The bytes to send. Raises BadRequest where the stream is not as long as it said."""

@@ -2,13 +2,10 @@
 
 from weakref import WeakValueDictionary
 
-import httpx2
-
 from app.upstream.balancer import Endpoint
 from app.upstream.resolver import Resolver
 from app.upstream.transport import UpstreamTransport
-from routes.graph.nodes import Address
-from routes.table.types import Backend
+from routes.graph.nodes import Address, DNSName
 
 
 class Endpoints:
@@ -26,12 +23,10 @@ class Endpoints:
             endpoint = self._by_address.get(address)
             if endpoint is None:
                 pool = self._transport.pool(address.host, address.port)
-                endpoint = self._by_address[address] = Endpoint(address, httpx2.URL(f"http://{address}/"), pool)
+                endpoint = self._by_address[address] = Endpoint(address, pool)
             found.append(endpoint)
         return tuple(found)
 
-    async def of(self, backend: Backend) -> tuple[Address, ...]:
-        """Where ``backend`` listens now; empty where nothing is ready or its name is unknown."""
-        if backend.dns is None:
-            return backend.addresses
-        return await self._resolver.addresses(backend.dns)
+    async def resolve(self, name: DNSName) -> tuple[Address, ...]:
+        """Where ``name`` leads now; empty where it is unknown."""
+        return await self._resolver.addresses(name)

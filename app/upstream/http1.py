@@ -287,6 +287,10 @@ class Exchange(httpx2.AsyncByteStream):
                 yield data
 
     async def aclose(self) -> None:
+        """:meth:`close`, as httpx2 wants it."""
+        self.close()
+
+    def close(self) -> None:
         """Let the connection go; without the whole response it is closed."""
         self._stop_sending()
         self._connection.give_up(self)

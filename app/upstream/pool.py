@@ -19,6 +19,9 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self.host = host
         self.port = port
+        #: The endpoint's own name, for a request that has none.
+        name = f"[{host}]" if ":" in host else host
+        self.authority = (name if port == 80 else f"{name}:{port}").encode()
         self._idle: deque[Http1Connection] = deque()
         self._open: set[Http1Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None

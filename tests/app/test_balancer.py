@@ -4,7 +4,6 @@ from collections import Counter
 from math import gcd
 from typing import Any
 
-import httpx2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,10 +66,7 @@ def test_at_no_moment_is_a_backend_a_whole_request_from_its_share(weights: list[
 
 def endpoints(*in_flight: int) -> list[Endpoint]:
     pool: Any = None  # the choice does not look at it
-    return [
-        Endpoint(Address("10.0.0.1", 80 + index), httpx2.URL("http://10.0.0.1/"), pool, count)
-        for index, count in enumerate(in_flight)
-    ]
+    return [Endpoint(Address("10.0.0.1", 80 + index), pool, count) for index, count in enumerate(in_flight)]
 
 
 def test_of_two_endpoints_the_less_busy_one_is_taken() -> None:
