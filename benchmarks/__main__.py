@@ -37,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round instead of five")
     parser.add_argument("--peers", nargs="*", default=[peer.name for peer in PEERS], help="which to run")
+    parser.add_argument("--only", default="", help="scenarios whose title has this in it")
     arguments = parser.parse_args()
     for program in ("wrk", "nginx"):
         if shutil.which(program) is None:
@@ -47,7 +48,7 @@ def main() -> None:
         backend_port = free_port()
         backend = start_backend(Path(folder), backend_port)
         try:
-            for scenario in SCENARIOS:
+            for scenario in (each for each in SCENARIOS if arguments.only in each.title):
                 print(f"\n### {scenario.title}\n", flush=True)
                 run(scenario, peers, Path(folder), backend_port, rounds, seconds)
         finally:

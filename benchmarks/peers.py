@@ -123,7 +123,8 @@ events {{ worker_connections 8192; }}
 http {{
   access_log off; keepalive_requests 1000000; server_names_hash_max_size 65536; server_names_hash_bucket_size 128;
   client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder};
-  scgi_temp_path {folder}; proxy_buffering off; proxy_http_version 1.1; proxy_set_header Connection "";
+  scgi_temp_path {folder}; proxy_max_temp_file_size 0; proxy_buffers 16 64k; proxy_buffer_size 64k;
+  proxy_busy_buffers_size 128k; proxy_http_version 1.1; proxy_set_header Connection "";
   proxy_set_header Host $host; proxy_set_header X-Real-Ip $remote_addr; proxy_set_header X-Forwarded-Host $host;
   proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
   upstream backend {{ server 127.0.0.1:{backend}; keepalive 256; }}
