@@ -116,8 +116,8 @@ def test_200_rewrites_under_load_fail_no_request_and_the_last_is_served_at_once(
                 latencies.append(time.perf_counter() - written)
     print("served after the last of 40 writes:", ", ".join(f"{latency * 1000:.0f} ms" for latency in latencies))
     assert faults == []
-    # Some 40 ms; the promise is 100. The bound is what a busy machine keeps as well and a lost notice would not: without
-    # one the files are looked at every five seconds.
+    # Some 40 ms; the promise is 100. The bound is what a busy machine keeps as well and a lost notice would not:
+    # without one the files are looked at every five seconds.
     assert statistics.median(latencies) <= 1.0
 
 
