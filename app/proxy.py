@@ -14,13 +14,13 @@ from app.upstream.endpoints import Endpoints
 from app.upstream.fields import end_to_end, framing
 from app.upstream.http1 import Exchange
 from app.upstream.transport import Timeouts, UpstreamTransport
-from middleware.errors import ClientDisconnected, ConnectFailed, NoReadyEndpoint, NoValidBackend
+from middleware.errors import BadGateway, ClientDisconnected, ConnectFailed, NoReadyEndpoint, NoValidBackend
 from middleware.record import RequestRecord, record_of
 from routes.graph.nodes import Address
 from routes.table.types import Rule
 
-#: How many endpoints are tried when connections fail; nothing of the request has been sent until one succeeds.
-CONNECT_ATTEMPTS = 3
+#: How many endpoints are tried where one cannot be reached, or ends a request that may be repeated without an answer.
+ATTEMPTS = 3
 
 #: Where there is another endpoint, one that cannot be reached is left sooner.
 PATIENCE: Timeouts = {"connect": 10.0}
@@ -67,16 +67,17 @@ class RuleProxy:
         endpoints = self._endpoints(backend.name, addresses)
         if not endpoints:
             raise NoReadyEndpoint(detail=backend.name)
-        for attempt in range(1, CONNECT_ATTEMPTS + 1):
+        for attempt in range(1, ATTEMPTS + 1):
             endpoint = least_loaded(endpoints)
             record.endpoint = endpoint.name
             endpoint.in_flight += 1
             try:
                 await forwarding.run(upstream.transport, endpoint, HURRY if len(endpoints) > 1 else PATIENCE)
-            except ConnectFailed:
-                endpoint.failed(time.monotonic())
+            except BadGateway as error:
+                if isinstance(error, ConnectFailed):
+                    endpoint.failed(time.monotonic())
                 endpoints = tuple(other for other in endpoints if other is not endpoint)
-                if not endpoints or attempt == CONNECT_ATTEMPTS:
+                if not error.retryable or not endpoints or attempt == ATTEMPTS:
                     raise
                 record.retries += 1
             else:

@@ -34,7 +34,8 @@ class UpstreamTransport(httpx2.AsyncBaseTransport):
     :class:`~app.upstream.http1.Exchange`.
 
     A request whose reused connection turns out to be closed is sent again on another, if nothing was answered, it has
-    no body and its method may be repeated.
+    no body and its method may be repeated. Where a new connection ends so, the error says that it is retryable: this
+    endpoint is in trouble, and another may not be.
     """
 
     def __init__(self) -> None:
@@ -77,8 +78,11 @@ class UpstreamTransport(httpx2.AsyncBaseTransport):
                     async with asyncio.timeout(limit):
                         await exchange.head()
                 return exchange
-            except BadGateway:
-                if not (body is None and method in IDEMPOTENT and connection.used and exchange.unanswered):
+            except BadGateway as error:
+                if body is not None or method not in IDEMPOTENT or not exchange.unanswered:
+                    raise
+                if not connection.used:
+                    error.retryable = True
                     raise
             except TimeoutError as error:
                 exchange.close()

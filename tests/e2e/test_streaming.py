@@ -148,7 +148,8 @@ def running(
             "breaks-its-length": (stack.enter_context(speaking(breaks_its_length)),),
             "breaks-its-chunks": (stack.enter_context(speaking(breaks_its_chunks)),),
             "speaks-no-http": (stack.enter_context(speaking(speaks_no_http)),),
-            "hangs-up": (stack.enter_context(speaking(hangs_up)),),
+            "hangs-up": (hangs := stack.enter_context(speaking(hangs_up)),),
+            "half-hangs-up": (hangs, backends.nginx),
             "half-dead": (dead, backends.nginx),
             "dead": (dead,),
         }
@@ -314,6 +315,16 @@ def test_the_gateway_adds_no_fields_to_an_answer(running: Process) -> None:
 
 
 # Endpoints
+
+
+def test_a_request_that_may_be_repeated_goes_to_another_endpoint_when_it_gets_no_answer(running: Process) -> None:
+    assert {ask(running.port, host="half-hangs-up").status for _ in range(32)} == {200}
+
+
+def test_a_request_that_may_not_be_repeated_is_never_sent_twice(running: Process) -> None:
+    """RFC 9110 §9.2.2: with a body, or of a method that is not idempotent."""
+    for method in ("POST", "PATCH"):
+        assert {ask(running.port, host="half-hangs-up", method=method).status for _ in range(32)} == {200, 502}
 
 
 def test_a_dead_endpoint_costs_no_request_while_another_lives(running: Process) -> None:
