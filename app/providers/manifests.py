@@ -208,7 +208,9 @@ def _key(value: dict[str, Any]) -> Key | None:
     if not (name and isinstance(name, str) and isinstance(namespace, str)):
         return None
     group = version.rpartition("/")[0]
-    model = SUPPORTED.get((version, kind))
-    if model is not None:  # the namespace that `parse` would have given it
+    # The namespace that `parse` would have given it, had it been written in a version that there is.
+    models = (model for (_, known), model in SUPPORTED.items() if known == kind)
+    model = SUPPORTED.get((version, kind)) or next(models, None)
+    if model is not None:
         namespace = (namespace or "default") if model.namespaced else ""
     return Key(group, kind, namespace, name)

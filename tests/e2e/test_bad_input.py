@@ -96,7 +96,7 @@ def with_backend(**fields: Any) -> dict[str, Any]:
 
 def test_an_api_version_that_is_unknown(case: Case) -> None:
     message = (
-        'route.yaml:1: error: HTTPRoute good apiVersion: "gateway.networking.k8s.io/v2" is not supported for '
+        'route.yaml:1: error: HTTPRoute default/good apiVersion: "gateway.networking.k8s.io/v2" is not supported for '
         "HTTPRoute: write gateway.networking.k8s.io/v1, gateway.networking.k8s.io/v1beta1 "
         "or networking.x-k8s.io/v1alpha1"
     )
@@ -104,7 +104,7 @@ def test_an_api_version_that_is_unknown(case: Case) -> None:
     def change() -> None:
         case.lay(good(apiVersion="gateway.networking.k8s.io/v2"))
 
-    assert case.change_while_it_runs(change) == (200, [f"{message} (1 object from before kept)"])
+    assert case.change_while_it_runs(change) == (200, [f"{message} (its last good version is kept)"])
     assert case.validate() == (1, [message, "1 error, 0 warnings"])
 
 
