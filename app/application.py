@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import sys
 from collections.abc import AsyncIterator, Sequence
 from functools import cached_property
 from typing import Any, Self
@@ -25,6 +26,7 @@ from app.settings import Settings, complaint
 from middleware.accesslog import AccessLogMiddleware
 from middleware.errors import BadRequest, ErrorMiddleware, NoRoute
 from middleware.forwarded import ForwardedMiddleware
+from middleware.linewriter import LineWriter
 from routes.table.hostnames import host_of
 from routes.table.paths import matched_path
 from routes.table.types import PortKey, RoutingTable
@@ -60,6 +62,8 @@ class Gateway(Starlette):
         self._runtime: Runtime | None = None
         self._starts = 0
         self._starting: asyncio.Future[Runtime] | None = None
+        # Where the access log goes, from its first line to the end of a server's run.
+        self._lines: LineWriter | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -97,10 +101,16 @@ class Gateway(Starlette):
         server = running_server() if self._opens_listeners else None
         if server is not None:
             adopt(server)
-        async with self:
-            if self._opens_listeners:
-                await self.runtime.listen(self, server)
-            yield
+        try:
+            async with self:
+                if self._opens_listeners:
+                    await self.runtime.listen(self, server)
+                yield
+        finally:
+            # A server ends its process by a signal, which leaves no later moment for what is still queued.
+            lines, self._lines = self._lines, None
+            if lines is not None:
+                await asyncio.to_thread(lines.close)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: Any = None) -> AsyncIterator[None]:
@@ -180,10 +190,15 @@ class Gateway(Starlette):
         app: ASGIApp = ErrorMiddleware(self._dispatch)
         app = ForwardedMiddleware(app, trusted_proxies=self.settings.trusted_proxies, server=socket.gethostname())
         if self.settings.access_log != "off":
-            app = AccessLogMiddleware(app, format=self.settings.access_log)
+            app = AccessLogMiddleware(app, format=self.settings.access_log, write=self._log)
         for layer, args, options in reversed(self.user_middleware):
             app = layer(app, *args, **options)
         return app
+
+    def _log(self, line: str) -> None:
+        if self._lines is None:
+            self._lines = LineWriter(sys.stdout)
+        self._lines.write(line)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

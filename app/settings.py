@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.tls.certificates import check_pair
 from routes.graph.nodes import Options
 from routes.resources.gateway import SecretObjectReference
 
@@ -106,8 +107,6 @@ class Settings(BaseSettings):
 
     def options(self) -> Options:
         """What of the settings the graph is built with."""
-        from app.tls.certificates import check_pair
-
         return Options(
             controller_name=self.controller_name,
             app_label_selector=self.app_label_selector,

@@ -239,7 +239,7 @@ def test_on_term_requests_under_way_are_finished_and_no_new_ones_are_taken(tmp_p
             gateway_object("one", http_listener(port)),
             route("all", "slow", gateway="one"),
         )
-        with moongate("run", manifests=str(tmp_path)) as running:
+        with moongate("run", manifests=str(tmp_path), access_log="common") as running:
             running.wait_for("Application startup complete")
             client = threading.Thread(target=lambda: answers.append(ask(port, "/slow")))
             client.start()
@@ -255,6 +255,7 @@ def test_on_term_requests_under_way_are_finished_and_no_new_ones_are_taken(tmp_p
             client.join()
             assert running.wait() in (0, -signal.SIGTERM)
             idle.close()
+            assert running.output.count('"GET /slow HTTP/1.1" 200') == 1
     assert [answer.body for answer in answers] == [b"done"]
 
 
