@@ -16,7 +16,6 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.lifespan import lifespan_of
-from app.listeners.cycle import CYCLE
 from app.listeners.manager import PORT
 from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
@@ -24,6 +23,7 @@ from app.proxy import TARGET_PATH, RuleProxy
 from app.runtime import Runtime, StartError
 from app.settings import Settings, complaint
 from middleware.accesslog import AccessLogMiddleware
+from middleware.answer import CYCLE
 from middleware.errors import BadRequest, ErrorMiddleware, NoRoute
 from middleware.forwarded import ForwardedMiddleware
 from middleware.linewriter import LineWriter

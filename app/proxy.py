@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
-from app.listeners.cycle import CYCLE, Cycle
+from app.listeners.cycle import Cycle
 from app.upstream.balancer import Endpoint, WeightedSelector, least_loaded
 from app.upstream.body import Body
 from app.upstream.endpoints import Endpoints
-from app.upstream.fields import end_to_end, framing
-from app.upstream.http1 import Exchange
+from app.upstream.exchange import Exchange
+from app.upstream.fields import end_to_end, forwarded
 from app.upstream.transport import Timeouts, UpstreamTransport
+from middleware.answer import CYCLE
 from middleware.errors import BadGateway, ClientDisconnected, ConnectFailed, NoReadyEndpoint, NoValidBackend
 from middleware.record import RequestRecord, record_of
 from routes.graph.nodes import Address
@@ -95,7 +96,9 @@ class RuleProxy:
 class _Forwarding:
     """One request on its way there and back."""
 
-    __slots__ = ("_answered", "_cycle", "_gone", "_receive", "_record", "_scope", "_send", "_task", "_watcher")
+    __slots__ = (
+        "_answered", "_cycle", "_direct", "_gone", "_receive", "_record", "_scope", "_send", "_task", "_watcher",
+    )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, record: RequestRecord) -> None:
         self._scope = scope
@@ -105,20 +108,23 @@ class _Forwarding:
         self._answered = self._gone = False
         self._watcher: asyncio.Task[None] | None = None
         # Our own server connection tells when its client leaves; on others a task has to listen for it.
-        self._cycle: Cycle | None = scope.get(CYCLE)
-        if self._cycle is not None:
-            self._cycle.on_disconnect = self._leave
-            self._task = self._cycle.task
-        else:
+        cycle: Cycle | None = scope.get(CYCLE)
+        self._cycle = cycle
+        # Where nobody listens to what is sent, the answer need not come by here.
+        self._direct: Cycle | None = None
+        self._task: asyncio.Task[None] | None = None
+        if cycle is None:
             self._task = asyncio.current_task()
+        else:
+            cycle.on_disconnect = self._leave
+            if send == cycle.send:
+                self._direct = cycle
 
     async def run(self, transport: UpstreamTransport, endpoint: Endpoint, timeouts: Timeouts) -> None:
         """Forward the request to ``endpoint`` and its answer to the client. ConnectFailed: nothing was sent yet."""
         started = time.perf_counter_ns()
         scope = self._scope
-        received = scope["headers"]
-        fields = end_to_end(received)
-        length, waits = framing(received)
+        fields, length, waits = forwarded(scope["headers"])
         body: Body | None = None
         if length == 0:
             self._watch()
@@ -130,11 +136,14 @@ class _Forwarding:
         if scope["query_string"]:
             target = b"%b?%b" % (target, scope["query_string"])
         try:
-            exchange = await transport.exchange(endpoint.pool, scope["method"], target, fields, body, timeouts)
+            exchange = await transport.exchange(
+                endpoint.pool, scope["method"], target, fields, body, timeouts, self._direct
+            )
             endpoint.answered()
             self._record.origin_status = exchange.status
-            self._record.origin_duration_ns = time.perf_counter_ns() - started
-            await self._answer(exchange)
+            self._record.origin_duration_ns = exchange.answered_at - started
+            if self._direct is None:
+                await self._answer(exchange)
         except asyncio.CancelledError:
             if self._gone:
                 raise ClientDisconnected from None
@@ -167,9 +176,10 @@ class _Forwarding:
 
     def _leave(self) -> None:
         """The client is gone: nobody waits for the backend any more. Servers say so too when the answer is complete."""
-        if self._task is not None and not self._answered:
+        task = self._task if self._cycle is None else self._cycle.task
+        if task is not None and not self._answered:
             self._gone = True
-            self._task.cancel()
+            task.cancel()
 
     async def _answer(self, exchange: Exchange) -> None:
         try:

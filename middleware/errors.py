@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from middleware.answer import answer_behind
 from middleware.record import record_of
 
 logger = logging.getLogger(__name__)
@@ -221,19 +222,24 @@ class ErrorMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        # The server's own connection knows whether the answer has begun: then nobody has to listen.
+        answer = answer_behind(scope, send)
         responder = _Responder(send)
         try:
-            await self.app(scope, receive, responder.send)
+            await self.app(scope, receive, responder.send if answer is None else send)
         except GatewayError as error:
             _flag(scope, error.flag)
             if isinstance(error, ClientDisconnected):
                 return
-            if responder.began:
+            if responder.began or (answer is not None and answer.started):
                 raise
             logger.debug("%s %a: %d: %s", _method(scope), scope["path"], error.status, error)
             await _answer(scope, responder, error.status, error.message, error.headers)
-        except Exception:
-            if responder.began:
+        except Exception as error:
+            if answer is not None and answer.disconnected and isinstance(error, OSError):
+                _flag(scope, ClientDisconnected.flag)
+                return
+            if responder.began or (answer is not None and answer.started):
                 _flag(scope, "LR")
                 raise
             logger.exception("%s %a failed", _method(scope), scope["path"])

@@ -104,7 +104,8 @@ class ForwardedMiddleware:
         client = scope.get("client")
         peer = _NOBODY if client is None else self._peer(client[0])
         # The caller's scope and list stay as they are: others may still read them.
-        scope = {**scope, "headers": self._headers(scope, peer)}
+        scope = scope.copy()  # type: ignore[attr-defined]  # a dict, as the ASGI specification has it
+        scope["headers"] = self._headers(scope, peer)
         await self.app(scope, receive, send)
 
     def _headers(self, scope: Scope, peer: _Peer) -> list[tuple[bytes, bytes]]:

@@ -7,7 +7,9 @@ bounded amount of memory, and loses the connection in the end.
 
 import asyncio
 import logging
+import sys
 from collections import deque
+from collections.abc import Coroutine
 from typing import Any, Final, cast
 
 from starlette.types import Scope
@@ -15,8 +17,9 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from app.listeners.clock import LINGER, Clock
-from app.listeners.cycle import Cycle, refusal
+from app.listeners.cycle import Cycle
 from app.listeners.reader import RequestReader
+from app.listeners.response import Http1Cycle, refusal
 from app.listeners.target import Fields, decoded
 from middleware.errors import BadRequest, GatewayError, RequestTimeout
 
@@ -50,7 +53,9 @@ class GatewayProtocol(asyncio.Protocol):
         self._config = config
         self._app = config.loaded_app
         self._app_state = app_state
+        self._limit = config.limit_concurrency
         self._root_path: str = config.root_path
+        self._raw_root_path = self._root_path.encode()
         self._server_state = server_state
         self._reader = RequestReader(self)
         # The connection
@@ -63,10 +68,12 @@ class GatewayProtocol(asyncio.Protocol):
         self._write_waiter: asyncio.Future[None] | None = None
         self._reading_paused = False
         self._clock: Clock = None  # type: ignore[assignment]  # as above
+        #: Whether the clock runs for a head that has begun.
+        self._awaits_head = False
         # The request that is being answered, the one whose body is being read, and those that came ahead
-        self._current: Cycle | None = None
-        self._reading: Cycle | None = None
-        self._ahead: deque[Cycle] = deque()
+        self._current: Http1Cycle | None = None
+        self._reading: Http1Cycle | None = None
+        self._ahead: deque[Http1Cycle] = deque()
         self._discarded = 0
         #: Set when nothing more is taken from the client: what it gets after the answers that it is owed.
         self._farewell: bytes | None = None
@@ -106,6 +113,10 @@ class GatewayProtocol(asyncio.Protocol):
         except Exception:
             logger.exception("a client's bytes were not understood")
             self._refuse(GatewayError())
+        else:
+            if not self._awaits_head and self._current is None and self._farewell is None and self._reader.in_head:
+                self._awaits_head = True
+                self._clock.wait(HEAD_TIMEOUT)
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -116,7 +127,11 @@ class GatewayProtocol(asyncio.Protocol):
         if self._write_waiter is not None and not self._write_waiter.done():
             self._write_waiter.set_result(None)
         cycle = self._current
-        if cycle is not None and cycle.complete and cycle.request_complete and not cycle.close:
+        if cycle is None:
+            return
+        if cycle.on_writable is not None:
+            cycle.on_writable()
+        if cycle.complete and cycle.request_complete and not cycle.close:
             self._next()
 
     # What uvicorn's server asks
@@ -164,7 +179,7 @@ class GatewayProtocol(asyncio.Protocol):
         """Answer the current request, whose response has not begun, and end the connection."""
         self._say_farewell(refusal(status, message, head_only=cycle.head_only))
 
-    def on_response_complete(self, cycle: Cycle) -> None:
+    def on_response_complete(self, cycle: Http1Cycle) -> None:
         """The response has been sent: go on with the next request, or end."""
         self._server_state.total_requests += 1
         if not cycle.close:
@@ -185,8 +200,6 @@ class GatewayProtocol(asyncio.Protocol):
     def on_begin(self) -> None:
         if self._farewell is not None:
             raise BadRequest  # The end came among these bytes; whoever is to stop reading them learns it so.
-        if self._current is None:
-            self._clock.wait(HEAD_TIMEOUT)
 
     def on_head(
         self,
@@ -210,17 +223,20 @@ class GatewayProtocol(asyncio.Protocol):
             "client": self._client,
             "root_path": self._root_path,
             "path": self._root_path + decoded(path),
-            "raw_path": self._root_path.encode() + path,
+            "raw_path": self._raw_root_path + path,
             "query_string": query,
             "headers": fields,
             "state": self._app_state.copy(),
         }
-        cycle = self._reading = Cycle(self, scope, keep_alive=keep_alive, expects=expects)
+        cycle = self._reading = Http1Cycle(self, scope, keep_alive=keep_alive, expects=expects)
+        self._awaits_head = False
         self._clock.rest()
         if self._current is None:
-            if has_body and not expects:
-                self._clock.wait(BODY_TIMEOUT)
-            self._start(cycle)
+            self._current = cycle
+            if has_body:
+                if not expects:
+                    self._clock.wait(BODY_TIMEOUT)
+                self._start(cycle)
             return
         self._ahead.append(cycle)
         if len(self._ahead) >= MAX_PIPELINED:
@@ -242,14 +258,19 @@ class GatewayProtocol(asyncio.Protocol):
         else:
             self._clock.wait(BODY_TIMEOUT)
 
-    def on_end(self) -> None:
+    def on_end(self, trailers: Fields) -> None:
         cycle, self._reading = self._reading, None
         if cycle is None:
             return
+        cycle.trailers = trailers
         self._clock.rest()
         cycle.on_request_complete()
+        if cycle is not self._current:
+            return
         if cycle.complete:
             self._next()
+        elif not cycle.running:
+            self._start(cycle)
 
     def takes_websocket(self) -> bool:
         return self._config.ws_protocol_class is not None and self._current is None and not self.draining
@@ -265,15 +286,17 @@ class GatewayProtocol(asyncio.Protocol):
 
     # Inside: from one request to the next
 
-    def _start(self, cycle: Cycle) -> None:
-        self._current = cycle
-        limit = self._config.limit_concurrency
-        if limit is not None and len(self._server_state.connections) > limit:
+    def _start(self, cycle: Http1Cycle, *, at_once: bool = True) -> None:
+        cycle.running = True
+        state = self._server_state
+        if self._limit is not None and len(state.connections) > self._limit:
             self.refuse(cycle, 503, "too many connections")
             return
-        cycle.task = task = self.loop.create_task(cycle.run(self._app))
-        self._server_state.tasks.add(task)
-        task.add_done_callback(self._server_state.tasks.discard)
+        run = cycle.run(self._app, state)
+        task = _task(run, self.loop) if at_once else self.loop.create_task(run)
+        if not task.done():
+            cycle.task = task
+            state.tasks.add(task)
 
     def _next(self) -> None:
         """Go on behind a request that was read and answered; not while its answer waits for the client."""
@@ -281,12 +304,12 @@ class GatewayProtocol(asyncio.Protocol):
             return
         self._current = None
         if self._ahead:
-            cycle = self._ahead.popleft()
+            cycle = self._current = self._ahead.popleft()
             if len(self._ahead) < MAX_PIPELINED:
                 self._resume_reading()
             if self._reading is cycle and not cycle.asked_to_continue:
                 self._clock.wait(BODY_TIMEOUT)
-            self._start(cycle)
+            self._start(cycle, at_once=False)  # else each of them would run inside the one before
         elif self._farewell is not None:
             self._say_farewell(self._farewell)
         elif self.draining:
@@ -346,6 +369,7 @@ class GatewayProtocol(asyncio.Protocol):
 
     def _let_go(self) -> None:
         """The connection is over for this protocol."""
+        self._farewell = b""
         self._server_state.connections.discard(self)
         self._clock.stop()
         # The reader holds this protocol as we hold it: without a circle of references both go at once.
@@ -377,6 +401,18 @@ class GatewayProtocol(asyncio.Protocol):
             self._reading_paused = False
             if not self._transport.is_closing():
                 self._transport.resume_reading()
+
+
+if sys.version_info >= (3, 12):
+
+    def _task(run: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+        """A task that has run until it had to wait for something: what waits for nothing costs no turn of the loop."""
+        return asyncio.Task(run, loop=loop, eager_start=True)
+
+else:
+
+    def _task(run: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+        return loop.create_task(run)
 
 
 def _address(name: Any) -> tuple[str, int] | None:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import httptools
 
-from app.listeners.target import Fields, checked_host, split_target
+from app.listeners.target import Fields, check_host, split_target
 from middleware.errors import BadRequest, HeadTooLarge, NotImplementedHere, TargetTooLong
 
 #: Bytes of a request target and of a head's fields, and how many fields it has (Envoy's are 60 KiB and 100).
@@ -17,6 +17,9 @@ MAX_HEAD: Final = 64 * 1024
 MAX_FIELDS: Final = 100
 #: Bytes without a whole field or a piece of a body in them: of a head that does not end, of trailers, of extensions.
 MAX_UNFRAMED: Final = 2 * MAX_HEAD
+
+
+_NOTED: Final = frozenset({b"host", b"transfer-encoding", b"content-length", b"expect"})
 
 
 class VersionNotServed(BadRequest):
@@ -49,8 +52,8 @@ class RequestSink(Protocol):
     def on_body(self, data: bytes) -> None:
         """A piece of its body, without its framing."""
 
-    def on_end(self) -> None:
-        """The request is complete. Its trailers are dropped: ASGI has no place for them."""
+    def on_end(self, trailers: Fields) -> None:
+        """The request is complete."""
 
     def takes_websocket(self) -> bool:
         """Whether a WebSocket handshake that came now would be taken over by another protocol."""
@@ -69,8 +72,9 @@ class RequestReader:
         self.in_head = False
         self._target = b""
         self._fields: Fields = []
-        self._size = 0
         self._unframed = 0
+        #: Bytes that the parser has at this moment.
+        self._chunk = 0
         # A head that asks for another protocol ends httptools' reading. To read on, a parser of its own gets the
         # request's framing once more.
         self._upgrading = False
@@ -87,7 +91,8 @@ class RequestReader:
         """Take bytes and tell the sink. Raises GatewayError, after which the reader is of no more use."""
         rest = data
         while rest:
-            self._unframed += len(rest)
+            self._chunk = len(rest)
+            self._unframed += self._chunk
             try:
                 self._parser.feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
@@ -113,7 +118,7 @@ class RequestReader:
         if self._replaying:
             return
         self._target, self._fields = b"", []
-        self._size = self._unframed = 0
+        self._unframed = 0
         self.in_head = True
         self._sink.on_begin()
 
@@ -125,12 +130,10 @@ class RequestReader:
             raise TargetTooLong
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.in_head:
-            return  # A trailer, which must never come among the fields of the head.
-        self._size += len(name) + len(value) + 4
-        if self._size > MAX_HEAD or len(self._fields) >= MAX_FIELDS:
-            raise HeadTooLarge
-        self._fields.append((name.lower(), value.rstrip(b" \t")))
+        fields = self._fields
+        fields.append((name.lower(), value.rstrip(b" \t")))
+        if len(fields) > MAX_FIELDS:
+            raise HeadTooLarge if self.in_head else BadRequest("too many fields behind the body")
 
     def on_headers_complete(self) -> None:
         if self._replaying:
@@ -144,17 +147,27 @@ class RequestReader:
             raise NotImplementedHere
         authority, path, query = split_target(method, self._target)
         fields = self._fields
-        checked_host(fields, version, authority)
+        # A head that is in one piece is not larger than the piece.
+        if (self._unframed or self._chunk > MAX_HEAD) and _size(fields) > MAX_HEAD:
+            raise HeadTooLarge
         framing = expectation = None
-        for field in fields:
+        host = -1
+        for index, field in enumerate(fields):
             name = field[0]
-            if name == b"transfer-encoding":
+            if name not in _NOTED:
+                continue
+            if name == b"host":
+                if host >= 0:
+                    raise BadRequest("more than one Host")
+                host = index
+            elif name == b"transfer-encoding":
                 _check_coding(field[1], version, repeated=framing is not None)
                 framing = field
             elif name == b"content-length":
                 framing = field
-            elif name == b"expect":
+            else:
                 expectation = field[1]
+        check_host(fields, host, version, authority)
         has_body = framing is not None and framing[1].strip(b"0") != b""
         self.in_head = False
         if parser.should_upgrade():
@@ -167,6 +180,7 @@ class RequestReader:
             )  # fmt: skip
             if self._websocket:
                 return
+        self._fields = []  # What comes behind the body must never come among the fields of the head.
         self._sink.on_head(
             method,
             version,
@@ -185,7 +199,7 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         if not self._upgrading:
-            self._sink.on_end()
+            self._sink.on_end(self._fields)
 
     # Inside
 
@@ -196,10 +210,15 @@ class RequestReader:
         self._replaying = True
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % self._framing)
         self._replaying = False
+        self._fields = []
 
     def _hand_over(self, rest: bytes) -> None:
         lines = [b"GET %b HTTP/1.1" % self._target, *(b"%b: %b" % field for field in self._fields)]
         self._sink.on_websocket(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+
+
+def _size(fields: Fields) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in fields)
 
 
 def _check_coding(value: bytes, version: str, *, repeated: bool) -> None:

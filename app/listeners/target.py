@@ -1,6 +1,7 @@
 """What a request line and the Host field ask for (RFC 9112 §3.2, RFC 9110 §7.2)."""
 
 import re
+from functools import lru_cache
 from urllib.parse import unquote
 
 from middleware.errors import BadRequest
@@ -38,29 +39,28 @@ def split_target(method: str, target: bytes) -> tuple[bytes | None, bytes, bytes
     return authority, path, query
 
 
-def checked_host(fields: Fields, http_version: str, authority: bytes | None) -> None:
+def check_host(fields: Fields, place: int, http_version: str, authority: bytes | None) -> None:
     """Make ``fields`` hold the one host that the request is for; that of an absolute target counts (RFC 9112 §3.2.2).
 
-    Raises BadRequest where there is none, more than one, or one that is no authority.
+    ``place`` is where Host is in them, -1 where it is not. Raises BadRequest where there is none, or no authority.
     """
-    places = [index for index, (name, _) in enumerate(fields) if name == b"host"]
-    if len(places) > 1:
-        raise BadRequest("more than one Host")
-    if not places:
+    if place < 0:
         if http_version != "1.0":
             raise BadRequest("no Host")
         if authority is not None:
+            check_authority(authority)
             fields.append((b"host", authority))
-            places = [len(fields) - 1]
-    elif authority is not None:
-        # What it replaces must have been a host name, too: nothing malformed is looked over.
-        _check_authority(fields[places[0]][1])
-        fields[places[0]] = (b"host", authority)
-    for place in places:
-        _check_authority(fields[place][1])
+        return
+    # What an absolute target replaces must have been a host name, too: nothing malformed is looked over.
+    check_authority(fields[place][1])
+    if authority is not None:
+        check_authority(authority)
+        fields[place] = (b"host", authority)
 
 
-def _check_authority(value: bytes) -> None:
+@lru_cache(maxsize=1024)
+def check_authority(value: bytes) -> None:
+    """Raises BadRequest for a value of Host that is no authority."""
     if _AUTHORITY.fullmatch(value) is None:
         raise BadRequest("Host is not a host name")
 

@@ -24,6 +24,10 @@ _KEPT_PREFIXES = (b"x-forwarded-", b"x-real-ip", b"forwarded", b"host", b"conten
 
 _USUAL = frozenset({b"", b"close", b"keep-alive"})
 
+#: Fields that say how a request's body comes.
+_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect"})
+_NOTED = HOP_BY_HOP | _FRAMING
+
 
 def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
     """``fields`` (names in lower case) without those of the connection, in their order, repeated ones kept."""
@@ -34,11 +38,30 @@ def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
             found.append(field)
         elif field[0] == b"connection":
             options += b"," + field[1]
-    if options:
-        named = {option.strip().lower() for option in options.split(b",")} - _USUAL
-        if named:
-            found = [field for field in found if field[0] not in named or field[0].startswith(_KEPT_PREFIXES)]
-    return found
+    return _without_named(found, options) if options else found
+
+
+def forwarded(fields: Iterable[tuple[bytes, bytes]]) -> tuple[Fields, int | None, bool]:
+    """:func:`end_to_end` and :func:`framing` of a request's ``fields`` in one go."""
+    found: Fields = []
+    options = b""
+    length: int | None = 0
+    waits = False
+    for field in fields:
+        name = field[0]
+        if name not in _NOTED:
+            found.append(field)
+        elif name == b"connection":
+            options += b"," + field[1]
+        elif name == b"transfer-encoding":
+            length = None
+        elif name not in HOP_BY_HOP:
+            found.append(field)
+            if name == b"content-length":
+                length = int(field[1])
+            else:
+                waits = field[1].lower() == b"100-continue"
+    return _without_named(found, options) if options else found, length, waits
 
 
 def framing(fields: Iterable[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
@@ -46,13 +69,14 @@ def framing(fields: Iterable[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
 
     0 is no body, None is one in chunks: its framing says so, never the method (RFC 9112 §6.3).
     """
-    length: int | None = 0
-    waits = False
-    for name, value in fields:
-        if name == b"content-length":
-            length = int(value)
-        elif name == b"transfer-encoding":
-            length = None
-        elif name == b"expect":
-            waits = value.lower() == b"100-continue"
-    return length, waits
+    return forwarded(fields)[1:]
+
+
+def _without_named(fields: Fields, options: bytes) -> Fields:
+    """``fields`` without those that ``Connection`` names."""
+    if options[1:] in _USUAL:
+        return fields
+    named = {option.strip().lower() for option in options.split(b",")} - _USUAL
+    if named:
+        return [field for field in fields if field[0] not in named or field[0].startswith(_KEPT_PREFIXES)]
+    return fields

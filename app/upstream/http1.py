@@ -1,25 +1,15 @@
 """One HTTP/1.1 connection to an endpoint: one exchange after the other."""
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import cast
 
-import httpx2
-
+from app.listeners.cycle import Cycle
 from app.upstream.body import Body
 from app.upstream.codec import HttptoolsCodec, ProtocolError, ResponseCodec
+from app.upstream.exchange import HIGH_WATER, Exchange
 from app.upstream.fields import Fields
-from middleware.errors import BadGateway, GatewayError
-
-logger = logging.getLogger(__name__)
-
-#: When this many bytes wait for a client that reads slowly, the backend has to wait until they have been taken.
-HIGH_WATER = 64 * 1024
-#: Seconds after which a body is sent although the backend did not say that it agrees (RFC 9110 §10.1.1).
-CONTINUE_TIMEOUT = 1.0
-#: Interim responses (1xx) to one request; more are no use to anybody.
-MAX_INTERIM = 32
+from middleware.errors import BadGateway, BadRequest, GatewayError
 
 
 class Http1Connection(asyncio.Protocol):
@@ -28,10 +18,12 @@ class Http1Connection(asyncio.Protocol):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        authority: bytes,
         released: Callable[["Http1Connection"], None],
         closed: Callable[["Http1Connection"], None],
     ) -> None:
         self.loop = loop
+        self._authority = authority
         self._released = released
         self._closed = closed
         self._codec: ResponseCodec = HttptoolsCodec(self)
@@ -45,11 +37,22 @@ class Http1Connection(asyncio.Protocol):
         #: When it became idle, by the event loop's clock.
         self.idle_since = 0.0
 
-    def start(self, method: str, head: bytes, body: Body | None) -> "Exchange":
-        """Send the head of a request, and ``body`` as it comes."""
-        exchange = self._exchange = Exchange(self, body)
+    def start(
+        self, method: str, target: bytes, fields: Fields, body: Body | None, cycle: Cycle | None = None
+    ) -> Exchange:
+        """Send the head of a request, and ``body`` as it comes. The answer goes to ``cycle`` if there is one.
+
+        Raises BadRequest where a field or the target would break out of its line.
+        """
+        try:
+            head = request_head(method, target, fields, self._authority)
+        except BadRequest:
+            self._transport.abort()  # it was taken from the pool for this request
+            raise
+        exchange = self._exchange = Exchange(self, body, cycle)
         self._codec.expect(method)
         self._transport.write(head)
+        exchange.begin()
         return exchange
 
     @property
@@ -67,15 +70,20 @@ class Http1Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
 
     def data_received(self, data: bytes) -> None:
-        if self._exchange is None:
+        exchange = self._exchange
+        if exchange is None:
             # Nothing was asked: whatever this is, the next answer could not be told from it.
             self._transport.abort()
             return
-        self._exchange.unanswered = False
+        exchange.unanswered = False
         try:
             self._codec.feed(data)
         except ProtocolError as error:
             self._fail(BadGateway(detail=str(error)))
+            return
+        if self._exchange is exchange and exchange.waiting() > HIGH_WATER and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
 
     def eof_received(self) -> None:
         """Closes: a backend that sends no more can get no further request."""
@@ -112,10 +120,8 @@ class Http1Connection(asyncio.Protocol):
             self._exchange.on_head(status, fields)
 
     def on_data(self, data: bytes) -> None:
-        exchange = self._exchange
-        if exchange is not None and exchange.on_data(data) > HIGH_WATER and not self._reading_paused:
-            self._reading_paused = True
-            self._transport.pause_reading()
+        if self._exchange is not None:
+            self._exchange.on_data(data)
 
     def on_end(self, trailers: Fields, *, reusable: bool) -> None:
         exchange, self._exchange = self._exchange, None
@@ -133,7 +139,7 @@ class Http1Connection(asyncio.Protocol):
 
     # What an exchange asks of its connection
 
-    def consumed(self, exchange: "Exchange") -> None:
+    def consumed(self, exchange: Exchange) -> None:
         """The client has taken what was waiting for it. Another's request may be on the connection by now."""
         if self._exchange is exchange:
             self._resume_reading()
@@ -148,13 +154,13 @@ class Http1Connection(asyncio.Protocol):
             finally:
                 self._write_waiter = None
 
-    def give_up(self, exchange: "Exchange") -> None:
+    def give_up(self, exchange: Exchange) -> None:
         """``exchange`` is of no interest any more; with it the connection, unless it has ended already."""
         if self._exchange is exchange:
             self._exchange = None
             self._transport.abort()
 
-    def fail(self, exchange: "Exchange", error: GatewayError) -> None:
+    def fail(self, exchange: Exchange, error: GatewayError) -> None:
         """``exchange`` cannot go on because of ``error``, and the connection with it."""
         if self._exchange is exchange:
             self._fail(error)
@@ -172,168 +178,23 @@ class Http1Connection(asyncio.Protocol):
             exchange.on_failure(error)
 
 
-class Exchange(httpx2.AsyncByteStream):
-    """A request and its response, which is also the stream of the response's body.
+def request_head(method: str, target: bytes, fields: Fields, authority: bytes) -> bytes:
+    """The bytes of a request's head. Raises BadRequest where a field or the target would break out of its line.
 
-    The body of the request is sent by a task of its own, so that an answer can come before its end.
+    A client of HTTP/1.0 may have named no host, where HTTP/1.1 must (RFC 9112 §3.2): then it is ``authority``.
     """
-
-    __slots__ = (
-        "_body", "_chunks", "_connection", "_ended", "_failure", "_interim", "_patience", "_sender", "_size", "_waiter",
-        "fields", "sent", "status", "trailers", "unanswered",
-    )  # fmt: skip
-
-    def __init__(self, connection: Http1Connection, body: Body | None) -> None:
-        self._connection = connection
-        self._waiter: asyncio.Future[None] | None = None
-        # The request
-        self._body = body
-        self._sender: asyncio.Task[None] | None = None
-        #: Runs while the body waits for the backend's agreement.
-        self._patience: asyncio.TimerHandle | None = None
-        self._interim = 0
-        #: Whether the whole request has been sent.
-        self.sent = body is None
-        # The response: its head, the pieces of its body that were not taken yet, and its end, good or bad
-        self.status = 0
-        self.fields: Fields = []
-        self.trailers: Fields = []
-        #: Whether not a byte has come back.
-        self.unanswered = True
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._ended = False
-        self._failure: GatewayError | None = None
-        if body is not None:
-            self._begin(body)
-
-    # What the connection tells
-
-    def on_informational(self, status: int, fields: Fields) -> None:
-        """An interim response; 100 is what a waiting body waits for. Raises ProtocolError for too many."""
-        self._interim += 1
-        if self._interim > MAX_INTERIM:
-            raise ProtocolError("too many interim responses")
-        if status == 100 and self._patience is not None:
-            self._patience.cancel()
-            self._send()
-
-    def on_head(self, status: int, fields: Fields) -> None:
-        """The final response has begun."""
-        self.status = status
-        self.fields = fields
-        self._wake()
-
-    def on_data(self, data: bytes) -> int:
-        """Keep ``data`` for the client. Answers how many bytes wait."""
-        self._chunks.append(data)
-        self._size += len(data)
-        self._wake()
-        return self._size
-
-    def on_end(self, trailers: Fields) -> None:
-        """The response is complete."""
-        self.trailers = trailers
-        self._ended = True
-        self._stop_sending()
-        self._wake()
-
-    def on_failure(self, error: GatewayError) -> None:
-        """Nothing more will come."""
-        self._failure = error
-        self._stop_sending()
-        self._wake()
-
-    # What the proxy asks
-
-    async def head(self) -> None:
-        """Wait for the final response's head: ``status`` and ``fields``.
-
-        Raises BadGateway where the connection ends first or the answer is none, and what the request's body raised.
-        """
-        while not self.status:
-            if self._failure is not None:
-                raise self._failure
-            await self._wait()
-
-    @property
-    def ready(self) -> bool:
-        """Whether :meth:`take` would not wait."""
-        return bool(self._chunks) or self._ended or self._failure is not None
-
-    async def take(self) -> tuple[bytes, bool]:
-        """Everything of the body that is there, and whether more is to come; waits until there is something.
-
-        Raises BadGateway where the response was cut off: the client's must then be cut off too.
-        """
-        while not self._chunks:
-            if self._ended:
-                return b"", False
-            if self._failure is not None:
-                raise self._failure
-            await self._wait()
-        chunks = self._chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self._chunks = []
-        self._size = 0
-        self._connection.consumed(self)
-        return data, not self._ended
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        more = True
-        while more:
-            data, more = await self.take()
-            if data:
-                yield data
-
-    async def aclose(self) -> None:
-        """:meth:`close`, as httpx2 wants it."""
-        self.close()
-
-    def close(self) -> None:
-        """Let the connection go; without the whole response it is closed."""
-        self._stop_sending()
-        self._connection.give_up(self)
-
-    async def _wait(self) -> None:
-        self._waiter = self._connection.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    # The request's body
-
-    def _begin(self, body: Body) -> None:
-        if body.asks:
-            self._patience = self._connection.loop.call_later(CONTINUE_TIMEOUT, self._send)
-        else:
-            self._send()
-
-    def _send(self) -> None:
-        self._patience = None
-        self._sender = self._connection.loop.create_task(self._send_all())
-
-    async def _send_all(self) -> None:
-        assert self._body is not None
-        try:
-            async for piece in self._body.pieces():
-                await self._connection.write(piece)
-            self.sent = True
-        except GatewayError as error:
-            self._connection.fail(self, error)
-        except Exception as error:
-            logger.exception("the request's body could not be had")
-            self._connection.fail(self, GatewayError(detail=repr(error)))
-
-    def _stop_sending(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-        if self._sender is not None:
-            self._sender.cancel()
-            self._sender = None
+    parts = [method.encode(), b" ", target, b" HTTP/1.1\r\n"]
+    lines = len(fields) + 2
+    named = False
+    for name, value in fields:
+        if name == b"host":
+            named = True
+        parts += (name, b": ", value, b"\r\n")
+    if not named:
+        parts += (b"host: ", authority, b"\r\n")
+        lines += 1
+    parts.append(b"\r\n")
+    head = b"".join(parts)
+    if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+        raise BadRequest("a line break in a header field")
+    return head

@@ -42,7 +42,7 @@ class Pool:
         try:
             async with asyncio.timeout(timeout):
                 _, connection = await self._loop.create_connection(
-                    lambda: Http1Connection(self._loop, self._release, self._forget), self.host, self.port
+                    lambda: Http1Connection(self._loop, self.authority, self._release, self._forget), self.host, self.port
                 )
         except (OSError, UnicodeError) as error:  # TimeoutError is an OSError; no name of DNS has an empty label
             raise ConnectFailed(detail=f"{self.host}:{self.port}: {error!r}") from error

@@ -1,17 +1,17 @@
 """The exchange with an endpoint: one request there, one answer back, both as streams."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Final
 from weakref import WeakValueDictionary
 
 import httpx2
 
+from app.listeners.cycle import Cycle
 from app.upstream.body import Body
+from app.upstream.exchange import Exchange
 from app.upstream.fields import Fields, framing
-from app.upstream.http1 import Exchange
 from app.upstream.pool import Pool
-from middleware.errors import BadGateway, BadRequest, UpstreamTimeout
+from middleware.errors import BadGateway
 
 #: Seconds. An answer may take as long as it likes; a connection may not.
 CONNECT_TIMEOUT: Final = 10.0
@@ -31,7 +31,7 @@ class UpstreamTransport(httpx2.AsyncBaseTransport):
     other. Of the request extensions it understands ``pool`` (from :meth:`pool`, in place of the URL's host), ``target``
     (bytes, sent as they are), ``fields`` (the header fields to send, names in lower case, in place of
     ``request.headers``) and ``timeout``. A response has ``fields`` in its extensions, and its ``stream`` is an
-    :class:`~app.upstream.http1.Exchange`.
+    :class:`~app.upstream.exchange.Exchange`.
 
     A request whose reused connection turns out to be closed is sent again on another, if nothing was answered, it has
     no body and its method may be repeated. Where a new connection ends so, the error says that it is retryable: this
@@ -59,24 +59,28 @@ class UpstreamTransport(httpx2.AsyncBaseTransport):
         return httpx2.Response(exchange.status, stream=exchange, extensions={"fields": exchange.fields})
 
     async def exchange(
-        self, pool: Pool, method: str, target: bytes, fields: Fields, body: Body | None, timeouts: Timeouts
+        self,
+        pool: Pool,
+        method: str,
+        target: bytes,
+        fields: Fields,
+        body: Body | None,
+        timeouts: Timeouts,
+        cycle: Cycle | None = None,
     ) -> Exchange:
-        """Send a request and wait for the head of its answer.
+        """Send a request and wait for the head of its answer, or, where that goes to ``cycle``, for all of it.
 
         ``fields`` have names in lower case and say how ``body`` is framed. Raises ConnectFailed before anything was
         sent, UpstreamTimeout, or BadGateway for no or a bad answer.
         """
-        head = request_head(method, target, fields, pool.authority)
+        limit = timeouts.get("read")
         while True:
             connection = pool.take() or await pool.connect(timeouts.get("connect"))
-            exchange = connection.start(method, head, body)
+            exchange = connection.start(method, target, fields, body, cycle)
+            if limit is not None:
+                exchange.expire(limit)
             try:
-                limit = timeouts.get("read")
-                if limit is None:
-                    await exchange.head()
-                else:
-                    async with asyncio.timeout(limit):
-                        await exchange.head()
+                await (exchange.head() if cycle is None else exchange.end())
                 return exchange
             except BadGateway as error:
                 if body is not None or method not in IDEMPOTENT or not exchange.unanswered:
@@ -84,9 +88,6 @@ class UpstreamTransport(httpx2.AsyncBaseTransport):
                 if not connection.used:
                     error.retryable = True
                     raise
-            except TimeoutError as error:
-                exchange.close()
-                raise UpstreamTimeout from error
             except BaseException:
                 exchange.close()
                 raise
@@ -102,22 +103,3 @@ class UpstreamTransport(httpx2.AsyncBaseTransport):
         """Close every connection."""
         for pool in list(self._pools.values()):
             pool.close()
-
-
-def request_head(method: str, target: bytes, fields: Fields, authority: bytes) -> bytes:
-    """The bytes of a request's head. Raises BadRequest where a field or the target would break out of its line.
-
-    A client of HTTP/1.0 may have named no host, where HTTP/1.1 must (RFC 9112 §3.2): then it is ``authority``.
-    """
-    lines = [b"%b %b HTTP/1.1" % (method.encode(), target)]
-    named = False
-    for name, value in fields:
-        if name == b"host":
-            named = True
-        lines.append(b"%b: %b" % (name, value))
-    if not named:
-        lines.append(b"host: %b" % authority)
-    head = b"\r\n".join(lines) + b"\r\n\r\n"
-    if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or b"\0" in head:
-        raise BadRequest("a line break in a header field")
-    return head

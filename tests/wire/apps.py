@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from app.listeners.cycle import CYCLE
+from middleware.answer import CYCLE
 from tests.wire.harness import Loop
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.listeners.cycle import CYCLE
+from middleware.answer import CYCLE
 from tests.wire.apps import Steps, body, length, start
 from tests.wire.harness import Loop, Server, Wire, cuts, undated
 from tests.wire.test_responses import GET, LAST, POST

@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from app.proxy import TARGET_PATH, RuleProxy, Upstream
-from app.upstream import http1
+from app.upstream import exchange
 from app.upstream.endpoints import Endpoints
 from app.upstream.resolver import Resolver
 from app.upstream.transport import UpstreamTransport
@@ -324,7 +324,7 @@ def test_100_comes_from_the_backend(between: Between) -> None:
 
 def test_a_backend_that_says_nothing_gets_the_body_all_the_same(between: Between) -> None:
     wire = between.client(expecting(2))
-    between.loop.advance(http1.CONTINUE_TIMEOUT + 0.5)
+    between.loop.advance(exchange.CONTINUE_TIMEOUT + 0.5)
     assert wire.output == CONTINUE
     wire.feed(b"hi")
     assert between.backend().output.endswith(b"\r\n\r\nhi")

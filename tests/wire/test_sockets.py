@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.listeners.http import GatewayProtocol
-from app.upstream import http1
+from app.upstream import exchange
 from tests.wire.harness import Server
 from tests.wire.test_proxy_wire import CONTINUE, GET, OK, expecting, gateway
 
@@ -55,7 +55,7 @@ def run_on(factory: Callable[[], asyncio.AbstractEventLoop], main: Callable[[], 
 @pytest.mark.parametrize("factory", LOOPS)
 def test_100_continue_on_sockets(factory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """… is what the body waits for, and not the time-out: that is the event loop's own kind of timer."""
-    monkeypatch.setattr(http1, "CONTINUE_TIMEOUT", 3600.0)
+    monkeypatch.setattr(exchange, "CONTINUE_TIMEOUT", 3600.0)
 
     async def backend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from app.upstream import pool as pool_module
-from app.upstream.http1 import CONTINUE_TIMEOUT, HIGH_WATER, MAX_INTERIM, Exchange
+from app.upstream.exchange import CONTINUE_TIMEOUT, HIGH_WATER, MAX_INTERIM, Exchange
 from app.upstream.pool import IDLE, Pool
 from app.upstream.transport import CONNECT_TIMEOUT, UpstreamTransport
 from middleware.errors import BadGateway, BadRequest, ClientDisconnected, ConnectFailed, GatewayError, UpstreamTimeout
@@ -172,10 +172,11 @@ def test_sent(client: Client, method: str, fields: Fields, pieces: list[bytes], 
     ],
 )
 def test_what_would_break_out_of_its_line_is_refused(client: Client, target: bytes, field: tuple[bytes, bytes]) -> None:
-    """… before anything is sent or a connection is made."""
+    """… before anything is sent."""
     task = client.ask(fields=[*HOST, field], target=target)
     assert isinstance(failure(task), BadRequest)
-    assert not client.loop.wires
+    assert client.wire().output == b""
+    assert client.wire().state == "aborted"
 
 
 def test_fields_of_the_request_itself(client: Client) -> None:
