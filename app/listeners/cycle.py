@@ -167,8 +167,11 @@ class Cycle:
         """Send an interim response (1xx), if the client's version of HTTP has them."""
         raise NotImplementedError
 
-    def respond(self, status: int, fields: Fields) -> None:
-        """The response begins; sent with the first of what follows. Raises RuntimeError where it cannot be one."""
+    def respond(self, status: int, fields: Fields, *, relayed: bool = False) -> None:
+        """The response begins; sent with the first of what follows. Raises RuntimeError where it cannot be one.
+
+        ``relayed``: ``fields``, whose names are in lower case, are a backend's, those of its connection among them.
+        """
         raise NotImplementedError
 
     def put(self, data: bytes) -> None:

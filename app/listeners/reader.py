@@ -72,13 +72,16 @@ class RequestReader:
         self.in_head = False
         self._target = b""
         self._fields: Fields = []
+        #: The field that says how the body comes, whether the client waits to be told to send it, and where Host is.
+        self._framing: tuple[bytes, bytes] | None = None
+        self._expects = False
+        self._host = -1
         self._unframed = 0
         #: Bytes that the parser has at this moment.
         self._chunk = 0
         # A head that asks for another protocol ends httptools' reading. To read on, a parser of its own gets the
         # request's framing once more.
         self._upgrading = False
-        self._framing = b""
         self._replaying = False
         self._websocket = False
 
@@ -118,6 +121,7 @@ class RequestReader:
         if self._replaying:
             return
         self._target, self._fields = b"", []
+        self._framing, self._expects, self._host = None, False, -1
         self._unframed = 0
         self.in_head = True
         self._sink.on_begin()
@@ -131,7 +135,10 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         fields = self._fields
-        fields.append((name.lower(), value.rstrip(b" \t")))
+        field = name.lower(), value.rstrip(b" \t")
+        if field[0] in _NOTED and self.in_head:
+            self._note(field)
+        fields.append(field)
         if len(fields) > MAX_FIELDS:
             raise HeadTooLarge if self.in_head else BadRequest("too many fields behind the body")
 
@@ -150,29 +157,16 @@ class RequestReader:
         # A head that is in one piece is not larger than the piece.
         if (self._unframed or self._chunk > MAX_HEAD) and _size(fields) > MAX_HEAD:
             raise HeadTooLarge
-        framing = expectation = None
-        host = -1
-        for index, field in enumerate(fields):
-            name = field[0]
-            if name not in _NOTED:
-                continue
-            if name == b"host":
-                if host >= 0:
-                    raise BadRequest("more than one Host")
-                host = index
-            elif name == b"transfer-encoding":
-                _check_coding(field[1], version, repeated=framing is not None)
-                framing = field
-            elif name == b"content-length":
-                framing = field
-            else:
-                expectation = field[1]
-        check_host(fields, host, version, authority)
+        if self._host == -2:
+            raise BadRequest("more than one Host")
+        check_host(fields, self._host, version, authority)
+        framing = self._framing
+        if framing is not None and framing[0] == b"transfer-encoding":
+            _check_coding(framing[1], version)
         has_body = framing is not None and framing[1].strip(b"0") != b""
         self.in_head = False
         if parser.should_upgrade():
             self._upgrading = True
-            self._framing = b"%b: %b" % (framing or (b"content-length", b"0"))
             self._websocket = (
                 method == "GET" and version == "1.1" and not has_body
                 and any(name == b"upgrade" and value.lower() == b"websocket" for name, value in fields)
@@ -190,7 +184,7 @@ class RequestReader:
             keep_alive=version == "1.1" and parser.should_keep_alive(),
             has_body=has_body,
             # A client of HTTP/1.0 does not know the interim answer.
-            expects=expectation is not None and version == "1.1" and expectation.lower() == b"100-continue",
+            expects=self._expects and version == "1.1",
         )
 
     def on_body(self, data: bytes) -> None:
@@ -203,12 +197,24 @@ class RequestReader:
 
     # Inside
 
+    def _note(self, field: tuple[bytes, bytes]) -> None:
+        """A field of the head that decides how the request is read."""
+        name, value = field
+        if name == b"host":
+            self._host = len(self._fields) if self._host == -1 else -2
+        elif name == b"expect":
+            self._expects = value.lower() == b"100-continue"
+        else:
+            if name == b"transfer-encoding" and self._framing is not None:
+                field = name, self._framing[1] + b"," + value
+            self._framing = field
+
     def _read_on(self) -> None:
         """Go on as though no other protocol had been asked for (RFC 9110 §7.8)."""
         self._parser = httptools.HttpRequestParser(self)
         self._upgrading = False
         self._replaying = True
-        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % self._framing)
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b: %b\r\n\r\n" % (self._framing or (b"content-length", b"0")))
         self._replaying = False
         self._fields = []
 
@@ -221,10 +227,10 @@ def _size(fields: Fields) -> int:
     return sum(len(name) + len(value) + 4 for name, value in fields)
 
 
-def _check_coding(value: bytes, version: str, *, repeated: bool) -> None:
+def _check_coding(value: bytes, version: str) -> None:
     """Raises for a body that is not plainly chunked (RFC 9112 §6.1)."""
     codings = value.lower()
     if codings != b"chunked" and any(coding.strip() != b"chunked" for coding in codings.split(b",")):
         raise NotImplementedHere("the transfer coding is not served")
-    if repeated or version == "1.0" or codings != b"chunked":
+    if version == "1.0" or codings != b"chunked":
         raise BadRequest("a transfer coding in doubt")

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from starlette.types import Scope
 
 from app.listeners.cycle import Cycle, Fields
+from app.upstream.fields import HOP_BY_HOP, without_named
 
 if TYPE_CHECKING:
     from app.listeners.http import GatewayProtocol
 
 _NO_BODY = frozenset({204, 304})
+_NOTED = HOP_BY_HOP | {b"content-length", b"date"}
 
 
 def _status_line(status: int) -> bytes:
@@ -20,7 +22,7 @@ def _status_line(status: int) -> bytes:
         phrase = HTTPStatus(status).phrase
     except ValueError:
         phrase = ""
-    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+    return f"HTTP/1.1 {status} {phrase}".encode()
 
 
 _STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
@@ -30,22 +32,22 @@ class Date:
     """The Date field, made once a second (RFC 9110 §6.6.1)."""
 
     _second = 0
-    _value = b""
+    _line = b""
 
     @classmethod
-    def now(cls) -> bytes:
-        """Its value."""
+    def line(cls) -> bytes:
+        """Its line, without the end."""
         second = int(time.time())
         if second != cls._second:
-            cls._second, cls._value = second, formatdate(second, usegmt=True).encode()
-        return cls._value
+            cls._second, cls._line = second, b"date: " + formatdate(second, usegmt=True).encode()
+        return cls._line
 
 
 def refusal(status: int, message: str, *, head_only: bool) -> bytes:
     """A whole answer in plain text, after which the connection ends; ``head_only`` leaves out its body."""
     body = f"{status} {HTTPStatus(status).phrase}: {message}\n".encode()
-    head = b"%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\ndate: %b\r\nconnection: close\r\n\r\n"
-    head %= _STATUS_LINES[status], len(body), Date.now()
+    head = b"%b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%b\r\nconnection: close\r\n\r\n"
+    head %= _STATUS_LINES[status], len(body), Date.line()
     return head if head_only else head + body
 
 
@@ -64,55 +66,56 @@ class Http1Cycle(Cycle):
         self._chunked = False
         self._left: int | None = None
 
-    def respond(self, status: int, fields: Fields) -> None:
+    def respond(self, status: int, fields: Fields, *, relayed: bool = False) -> None:
         status_line = _STATUS_LINES.get(status)
         if status_line is None:
             raise RuntimeError(f"{status} is not the status of a response")
-        parts = [status_line]
-        lines = 1
+        if not relayed:
+            fields = [(name.lower(), value) for name, value in fields]
+        kept: list[tuple[bytes, bytes]] = []
         length: int | None = None
         dated = False
-        close = self.close or self._h1.draining
-        for name, value in fields:
-            name = name.lower()
-            if name == b"content-length":
-                if length is not None or not value.isdigit():
-                    raise RuntimeError("a Content-Length in doubt")
-                length = int(value)
-                if status == 204:
-                    continue  # Never in such a response (RFC 9110 §8.6).
-            elif name == b"date":
-                if dated:
+        options = b""
+        for field in fields:
+            name = field[0]
+            if name in _NOTED:
+                if name == b"content-length":
+                    if length is not None or not field[1].isdigit():
+                        raise RuntimeError("a Content-Length in doubt")
+                    length = int(field[1])
+                    if status == 204:
+                        continue  # Never in such a response (RFC 9110 §8.6).
+                elif name != b"date":
+                    options += b"," + field[1] if name == b"connection" else b""
                     continue
-                dated = True
-            elif name == b"connection":
-                close = close or b"close" in value.lower()
-                continue
-            elif name == b"transfer-encoding":
-                continue
-            parts += (name, b": ", value, b"\r\n")
-            lines += 1
+                elif dated:
+                    continue
+                else:
+                    dated = True
+            kept.append(field)
+        close = self.close or self._h1.draining
+        if options:
+            kept = without_named(kept, options)
+            close = close or (not relayed and b"close" in options.lower())
+        lines = [status_line, *map(b": ".join, kept)]
         if not dated:
-            parts += (b"date: ", Date.now(), b"\r\n")
-            lines += 1
+            lines.append(Date.line())
         # The response to HEAD and these have the fields of another and no body (RFC 9110 §6.4.1).
         self._no_body = self.head_only or status in _NO_BODY
         if not self._no_body and length is None:
             if self._version != "1.0":
                 self._chunked = True
-                parts.append(b"transfer-encoding: chunked\r\n")
-                lines += 1
+                lines.append(b"transfer-encoding: chunked")
             else:
                 close = True
         if self.asked_to_continue and not self.request_complete:
             # The client may leave out the body now, so that what comes next could be its beginning or a request.
             close = True
         if close:
-            parts.append(b"connection: close\r\n")
-            lines += 1
-        parts.append(b"\r\n")
-        head = b"".join(parts)
-        if head.count(b"\n") != lines + 1 or head.count(b"\r") != lines + 1 or b"\0" in head:
+            lines.append(b"connection: close")
+        lines += (b"", b"")
+        head = b"\r\n".join(lines)
+        if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
             raise RuntimeError("a line break in a response field")
         self.close = close
         self._left = None if self._no_body else length

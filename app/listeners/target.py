@@ -2,9 +2,13 @@
 
 import re
 from functools import lru_cache
+from typing import Final
 from urllib.parse import unquote
 
 from middleware.errors import BadRequest
+
+#: No host name of DNS is longer than 253 bytes (RFC 1035 §2.3.4); a port may follow.
+MAX_AUTHORITY: Final = 300
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -58,11 +62,15 @@ def check_host(fields: Fields, place: int, http_version: str, authority: bytes |
         fields[place] = (b"host", authority)
 
 
-@lru_cache(maxsize=1024)
 def check_authority(value: bytes) -> None:
     """Raises BadRequest for a value of Host that is no authority."""
-    if _AUTHORITY.fullmatch(value) is None:
+    if len(value) > MAX_AUTHORITY or not _is_authority(value):
         raise BadRequest("Host is not a host name")
+
+
+@lru_cache(maxsize=1024)
+def _is_authority(value: bytes) -> bool:
+    return _AUTHORITY.fullmatch(value) is not None
 
 
 def decoded(path: bytes) -> str:

@@ -15,6 +15,9 @@ MAX_HEAD = 256 * 1024
 MAX_FIELDS = 1000
 
 
+_FRAMING = frozenset({b"transfer-encoding", b"content-length"})
+
+
 class ProtocolError(Exception):
     """The backend's bytes are no HTTP/1.1 response."""
 
@@ -62,21 +65,23 @@ class HttptoolsCodec:
         # Of the response that is being read
         self._head_only = False
         self._status = 0
+        #: Those of the head, then those behind the body.
         self._fields: Fields = []
-        self._trailers: Fields = []
-        self._head_size = 0
         self._in_body = False
         self._delimited = False
         self._chunked = False
         #: Bytes since the last that went to the sink: a field or a chunk's extensions may never end.
         self._unframed = 0
+        #: Bytes that the parser has at this moment.
+        self._chunk = 0
 
     def expect(self, method: str) -> None:
         self._expecting = True
         self._head_only = method == "HEAD"
 
     def feed(self, data: bytes) -> None:
-        self._unframed += len(data)
+        self._chunk = len(data)
+        self._unframed += self._chunk
         parser = self._parser
         try:
             parser.feed_data(data)
@@ -105,31 +110,25 @@ class HttptoolsCodec:
     def on_message_begin(self) -> None:
         if not self._expecting:
             raise ProtocolError("a response that nobody asked for")
-        self._fields, self._trailers, self._head_size, self._unframed = [], [], 0, 0
+        self._fields = []
+        self._unframed = 0
         self._delimited = self._chunked = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name == b"transfer-encoding":
-            # Another coding would have to be passed on as it is, and hop by hop it cannot be. (llhttp takes no tab
-            # behind its name.)
-            if value.rstrip(b" ").lower() != b"chunked" or self._chunked:
-                raise ProtocolError("a transfer coding that is not chunked")
-            self._delimited = self._chunked = True
-        elif name == b"content-length":
-            self._delimited = True
-        value = value.rstrip(b" \t")
-        self._head_size += len(name) + len(value) + 4
-        fields = self._trailers if self._in_body else self._fields
-        if self._head_size > MAX_HEAD or len(fields) >= MAX_FIELDS:
-            raise ProtocolError("the response's head is too large")
-        fields.append((name, value))
+        if name in _FRAMING and not self._in_body:
+            self._frame(name, value)
+        self._fields.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         status = self._status = self._parser.get_status_code()
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0") or not 100 <= status <= 599:
             raise ProtocolError("not a response of HTTP/1.1")
+        fields, self._fields = self._fields, []
+        # A head that is in one piece is not larger than the piece.
+        if len(fields) > MAX_FIELDS or ((self._unframed or self._chunk > MAX_HEAD) and _size(fields) > MAX_HEAD):
+            raise ProtocolError("the response's head is too large")
         if self._chunked and version == "1.0":
             raise ProtocolError("a transfer coding in HTTP/1.0")
         if status < 200:
@@ -137,9 +136,10 @@ class HttptoolsCodec:
                 raise ProtocolError("switched protocols without being asked to")
             if self._delimited:
                 raise ProtocolError("an interim response with a body")
+            self._fields = fields  # It has no trailers, and is told of when it is complete.
             return
         self._in_body = True
-        self._sink.on_head(status, self._fields)
+        self._sink.on_head(status, fields)
         if self._head_only:
             # llhttp cannot be told that no body follows. Its parser, which would wait for one, is replaced, and what it
             # makes of further bytes of these is an error.
@@ -161,6 +161,21 @@ class HttptoolsCodec:
         elif self._chunked:
             raise ProtocolError("a body where there can be none")
 
+    def _frame(self, name: bytes, value: bytes) -> None:
+        self._delimited = True
+        if name == b"transfer-encoding":
+            # Another coding would have to be passed on as it is, and hop by hop it cannot be. (llhttp takes no tab
+            # behind its name.)
+            if value.rstrip(b" ").lower() != b"chunked" or self._chunked:
+                raise ProtocolError("a transfer coding that is not chunked")
+            self._chunked = True
+
     def _end(self, *, reusable: bool) -> None:
+        if len(self._fields) > MAX_FIELDS:
+            raise ProtocolError("too many fields behind the body")
         self._in_body = self._expecting = False
-        self._sink.on_end(self._trailers, reusable=reusable)
+        self._sink.on_end(self._fields, reusable=reusable)
+
+
+def _size(fields: Fields) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in fields)

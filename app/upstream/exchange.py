@@ -11,8 +11,8 @@ import httpx2
 from app.listeners.cycle import Cycle
 from app.upstream.body import Body
 from app.upstream.codec import ProtocolError
-from app.upstream.fields import Fields, end_to_end
-from middleware.errors import BadGateway, GatewayError, UpstreamTimeout
+from app.upstream.fields import Fields
+from middleware.errors import GatewayError, UpstreamTimeout
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class Exchange(httpx2.AsyncByteStream):
             self._limit.cancel()
             self._limit = None
         if self._cycle is not None:
-            self._cycle.respond(status, end_to_end(fields))
+            self._cycle.respond(status, fields, relayed=True)
         else:
             self._wake()
 

@@ -38,7 +38,7 @@ def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
             found.append(field)
         elif field[0] == b"connection":
             options += b"," + field[1]
-    return _without_named(found, options) if options else found
+    return without_named(found, options) if options else found
 
 
 def forwarded(fields: Iterable[tuple[bytes, bytes]]) -> tuple[Fields, int | None, bool]:
@@ -61,7 +61,7 @@ def forwarded(fields: Iterable[tuple[bytes, bytes]]) -> tuple[Fields, int | None
                 length = int(field[1])
             else:
                 waits = field[1].lower() == b"100-continue"
-    return _without_named(found, options) if options else found, length, waits
+    return without_named(found, options) if options else found, length, waits
 
 
 def framing(fields: Iterable[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
@@ -72,7 +72,7 @@ def framing(fields: Iterable[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
     return forwarded(fields)[1:]
 
 
-def _without_named(fields: Fields, options: bytes) -> Fields:
+def without_named(fields: Fields, options: bytes) -> Fields:
     """``fields`` without those that ``Connection`` names."""
     if options[1:] in _USUAL:
         return fields

@@ -183,18 +183,11 @@ def request_head(method: str, target: bytes, fields: Fields, authority: bytes) -
 
     A client of HTTP/1.0 may have named no host, where HTTP/1.1 must (RFC 9112 §3.2): then it is ``authority``.
     """
-    parts = [method.encode(), b" ", target, b" HTTP/1.1\r\n"]
-    lines = len(fields) + 2
-    named = False
-    for name, value in fields:
-        if name == b"host":
-            named = True
-        parts += (name, b": ", value, b"\r\n")
-    if not named:
-        parts += (b"host: ", authority, b"\r\n")
-        lines += 1
-    parts.append(b"\r\n")
-    head = b"".join(parts)
-    if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+    lines = [b"%b %b HTTP/1.1" % (method.encode(), target), *map(b": ".join, fields), b"", b""]
+    head = b"\r\n".join(lines)
+    if b"\r\nhost: " not in head:
+        lines.insert(-2, b"host: " + authority)
+        head = b"\r\n".join(lines)
+    if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
         raise BadRequest("a line break in a header field")
     return head

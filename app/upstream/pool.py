@@ -41,9 +41,7 @@ class Pool:
             raise ConnectFailed(detail=f"{self.host}:{self.port}: the gateway is stopping")
         try:
             async with asyncio.timeout(timeout):
-                _, connection = await self._loop.create_connection(
-                    lambda: Http1Connection(self._loop, self.authority, self._release, self._forget), self.host, self.port
-                )
+                _, connection = await self._loop.create_connection(self._make, self.host, self.port)
         except (OSError, UnicodeError) as error:  # TimeoutError is an OSError; no name of DNS has an empty label
             raise ConnectFailed(detail=f"{self.host}:{self.port}: {error!r}") from error
         if connection.closing:
@@ -51,6 +49,9 @@ class Pool:
             raise ConnectFailed(detail=f"{self.host}:{self.port}: closed at once")
         self._open.add(connection)
         return connection
+
+    def _make(self) -> Http1Connection:
+        return Http1Connection(self._loop, self.authority, self._release, self._forget)
 
     def close(self) -> None:
         """Close every connection and open no more; what is under way on them fails."""

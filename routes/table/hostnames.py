@@ -1,6 +1,6 @@
 """Look-up by host name: exact names by hash, wildcards label by label, whatever the size of the table."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -20,28 +20,31 @@ class HostMap(Generic[T]):
         # Kept as ".example.com": the part of a host from one of its dots on.
         self._wildcards = {name[1:]: value for name, value in values.items() if name.startswith("*.")}
 
-    def candidates(self, host: str) -> Iterator[T]:
+    def candidates(self, host: str) -> Sequence[T]:
         """The values that ``host`` (lower case, without port) fits, the most specific first."""
+        found: list[T] = []
         if len(host) <= MAX_HOSTNAME:
             exact = self._exact.get(host)
             if exact is not None:
-                yield exact
+                found.append(exact)
             if self._wildcards:
                 # A leading dot would be an empty label, which stands for nothing.
                 dot = host.find(".", 1)
                 while dot > 0:
                     value = self._wildcards.get(host[dot:])
                     if value is not None:
-                        yield value
+                        found.append(value)
                     dot = host.find(".", dot + 1)
         if self._any is not None:
-            yield self._any
+            found.append(self._any)
+        return found
 
     def best(self, host: str) -> T | None:
         """The value of the most specific hostname that ``host`` fits."""
         if not self._exact and not self._wildcards:
             return self._any
-        return next(self.candidates(host), None)
+        found = self.candidates(host)
+        return found[0] if found else None
 
     def items(self) -> Iterator[tuple[str, T]]:
         """All hostnames as they were written, with their values."""

@@ -22,30 +22,32 @@ class PathMap(Generic[T]):
         # No path is cut more often than the longest prefix has segments, however many slashes a client sends.
         self._depth = max((prefix.count("/") for prefix in self._prefixes), default=0)
 
-    def candidates(self, path: str) -> Iterator[Sequence[T]]:
+    def candidates(self, path: str) -> Sequence[Sequence[T]]:
         """The lists that ``path`` reaches: exact first, then prefixes from the longest to "/"."""
-        exact = self._exact.get(path)
-        if exact is not None:
-            yield exact
+        found: list[Sequence[T]] = []
         prefixes = self._prefixes
-        if not prefixes:
-            return
-        cuts: list[int] = []
-        position = path.find("/", 1)
-        while position > 0 and len(cuts) < self._depth:
-            cuts.append(position)
-            position = path.find("/", position + 1)
-        if position < 0 and len(cuts) < self._depth:
-            entries = prefixes.get(path)
-            if entries is not None:
-                yield entries
-        for cut in reversed(cuts):
-            entries = prefixes.get(path[:cut])
-            if entries is not None:
-                yield entries
+        if self._depth:
+            # From the shortest to the longest, as the slashes come.
+            position = path.find("/", 1)
+            cuts = 1
+            while position > 0 and cuts <= self._depth:
+                entries = prefixes.get(path[:position])
+                if entries is not None:
+                    found.append(entries)
+                position = path.find("/", position + 1)
+                cuts += 1
+            if position < 0 and cuts <= self._depth:
+                entries = prefixes.get(path)
+                if entries is not None:
+                    found.append(entries)
+            found.reverse()
+        entries = self._exact.get(path)
+        if entries is not None:
+            found.insert(0, entries)
         entries = prefixes.get("")
         if entries is not None:
-            yield entries
+            found.append(entries)
+        return found
 
     def items(self) -> Iterator[tuple[str, str, Sequence[T]]]:
         """All lists with the type and value of their path."""
