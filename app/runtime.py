@@ -58,8 +58,8 @@ class Runtime:
             transport = await self._stack.enter_async_context(UpstreamTransport())
             upstream = Upstream(transport, Endpoints(self._resolver, transport))
 
-            def proxy(rule: Rule) -> RuleProxy:
-                return RuleProxy(rule, upstream)
+            def proxy(rule: Rule, before: RuleProxy | None) -> RuleProxy:
+                return RuleProxy(rule, upstream, before)
 
             provider = FileProvider(self.settings.manifests)
             reconciler = Reconciler(provider, self.settings.options(), proxy, self._swap)
