@@ -1,7 +1,6 @@
 """Which backend of a rule, and which endpoint of a backend, takes a request."""
 
 import random
-import time
 from collections.abc import Callable, Sequence
 
 from app.upstream.health import Endpoint
@@ -33,11 +32,7 @@ class WeightedSelector:
         return self._backends[best]
 
 
-def least_loaded(
-    endpoints: Sequence[Endpoint],
-    chance: Callable[[], float] = random.random,
-    clock: Callable[[], float] = time.monotonic,
-) -> Endpoint:
+def least_loaded(endpoints: Sequence[Endpoint], chance: Callable[[], float] = random.random) -> Endpoint:
     """Of two endpoints drawn at random the one with fewer requests under way (Mitzenmacher's two choices).
 
     Those that :mod:`app.upstream.health` calls ejected are passed over, those that are new get less than their share.
@@ -47,7 +42,7 @@ def least_loaded(
         return endpoints[0]
     first, second = _draw(endpoints, chance)
     if not (first.settled and second.settled):
-        return _careful(first, second, endpoints, chance, clock())
+        return _careful(first, second, endpoints, chance, first.clock())
     return second if second.in_flight < first.in_flight else first
 
 

@@ -43,8 +43,9 @@ class Endpoints:
     def _make(self, address: Address) -> Endpoint:
         pool = self._transport.pool(address.host, address.port)
         pool.hold()
-        endpoint = self._by_address[address] = Endpoint(address, pool)
-        finalize(endpoint, _let_go, asyncio.get_running_loop(), pool).atexit = False
+        loop = asyncio.get_running_loop()
+        endpoint = self._by_address[address] = Endpoint(address, pool, clock=loop.time)
+        finalize(endpoint, _let_go, loop, pool).atexit = False
         return endpoint
 
 

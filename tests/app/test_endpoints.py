@@ -46,7 +46,7 @@ class Backend:
         return self.endpoints[index]
 
     def pick(self) -> Endpoint:
-        return least_loaded(self.endpoints, self.chance, lambda: self.now)
+        return least_loaded(self.endpoints, self.chance)
 
     def picks(self, count: int = 1000) -> dict[int, float]:
         """The part of ``count`` requests, each answered before the next, that every endpoint gets."""
