@@ -8,7 +8,8 @@
 
 A client that sends on an idle connection in the very moment in which we close it is reset; HTTP/1.1 knows no way around
 that, and has clients send such a request again if it is idempotent (RFC 9112 §9.3.1, §9.6). What can be done is done:
-each client that was answered in the drain delay has been told, and those that were idle all the time have ``GRACE``.
+each client that was answered in the drain delay has been told, and those that were idle all the time have ``GRACE``
+seconds.
 
 A second signal ends the process at once. To a worker among several only SIGINT is one: its parent passes on the SIGTERM
 that a supervisor may have sent to all of them.
@@ -20,15 +21,17 @@ import signal
 import socket
 import threading
 from asyncio import Server
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from types import FrameType
 from typing import Final
 
 import uvicorn
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.server import HANDLED_SIGNALS
 
 from app.listeners.backlog import accept_all
-from app.listeners.http import GatewayProtocol
+from app.listeners.http import GRACE, GatewayProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -69,31 +72,46 @@ class Departure:
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, close, and have the server wait for what is under way. ``sockets`` are those it was given."""
         self._begun = True
-        self.server.should_exit = True  # for /ping; a server also ends without a signal
+        server = self.server
+        server.should_exit = True  # for /ping; a server also ends without a signal
+        # Put into every answer by uvicorn's own protocols, which close after such a one, and left out in HTTP/2.
+        server.server_state.default_headers = [*server.server_state.default_headers, CLOSE_HEADER]
         if self._delay:
             logger.info("draining: for %g s connections and requests are still taken", self._delay)
-            await self._drain()
-        await accept_all(self._own(sockets is not None))
-        telling = asyncio.create_task(self._tell())
-        try:
+        async with _repeated(self._announce):
+            await asyncio.sleep(self._delay)
+            await accept_all(self._own(sockets is not None))
+        for opened in server.servers:
+            opened.close()
+        if any(not isinstance(each, GatewayProtocol) for each in server.server_state.connections):
+            await asyncio.sleep(GRACE)  # uvicorn's own give an idle connection no time
+        async with _repeated(self._tell):
             await self._finish(sockets)
-        finally:
-            telling.cancel()
 
-    async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._delay
-        while (left := end - loop.time()) > 0:
-            for connection in self._connections():
-                connection.draining = True
-            await asyncio.sleep(min(left, _TICK))
+    def _announce(self) -> None:
+        for connection in self._connections():
+            connection.draining = True
 
-    async def _tell(self) -> None:
-        """A connection whose TLS handshake was under way comes late, and the server tells only those that are there."""
-        while True:
-            for connection in self._connections():
-                connection.shutdown()
-            await asyncio.sleep(_TICK)
+    def _tell(self) -> None:
+        """The server tells only those that are there when it begins; a TLS handshake under way ends in one later."""
+        for connection in self._connections():
+            connection.shutdown()
 
     def _connections(self) -> list[GatewayProtocol]:
         return [each for each in self.server.server_state.connections if isinstance(each, GatewayProtocol)]
+
+
+@asynccontextmanager
+async def _repeated(action: Callable[[], None]) -> AsyncIterator[None]:
+    """Do ``action`` now and then, for the connections that come."""
+
+    async def repeat() -> None:
+        while True:
+            action()
+            await asyncio.sleep(_TICK)
+
+    task = asyncio.create_task(repeat())
+    try:
+        yield
+    finally:
+        task.cancel()

@@ -1,6 +1,7 @@
 """SIGTERM under load: everything that was asked is answered, in full, and nobody is let in who would not be served."""
 
 import asyncio
+import http.client
 import os
 import re
 import signal
@@ -172,6 +173,7 @@ def run_with(
         pytest.param(by_moongate, WORKERS, 0.0, id="moongate-2-workers"),
         pytest.param(by_uvicorn, (), 0.0, id="uvicorn"),
         pytest.param(by_uvicorn, ("--loop", "asyncio"), 0.0, id="uvicorn-on-asyncio"),
+        pytest.param(by_uvicorn, ("--http", "httptools"), 0.0, id="uvicorn-with-its-own-protocol"),
         pytest.param(by_uvicorn, WORKERS, 1.5, id="uvicorn-2-workers-after-a-drain-delay"),
     ],
 )
@@ -232,6 +234,21 @@ def test_two_terms_at_a_time_are_one(tmp_path: Path) -> None:
         running.wait_for("Shutting down")
         halves.release.set()
         assert waiting.finish().body == 2 * BODY
+
+
+def test_what_takes_longer_than_the_grace_period_is_cut_off(tmp_path: Path) -> None:
+    halves = Halves()
+    with (
+        run_with(halves, tmp_path, by_uvicorn, ("--timeout-graceful-shutdown", "1")) as running,
+        Connection(running.port) as waiting,
+    ):
+        waiting.begin("GET", "/slow", "whoami")
+        wait_until(lambda: halves.slow)
+        running.send(signal.SIGTERM)
+        assert running.wait() == -signal.SIGTERM
+        with pytest.raises(http.client.IncompleteRead):
+            waiting.finish()
+        halves.release.set()
 
 
 def test_a_worker_that_is_replaced_leaves_the_port_to_the_others(tmp_path: Path) -> None:
