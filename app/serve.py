@@ -12,10 +12,10 @@ from uvicorn.supervisors import Multiprocess
 from app.listeners.server import SocketlessConfig
 
 
-def serve(app: ASGIApp | str = "app:gateway", **options: Any) -> None:
+def serve(app: ASGIApp | str = "app:gateway", *, workers: int = 1, **options: Any) -> None:
     """Run ``app`` until a signal ends it, then let requests under way end. ``options`` are uvicorn's.
 
-    With ``workers`` it runs in as many processes, and must be named by a string.
+    With several ``workers`` it runs in as many processes, and must be named by a string.
     """
     config = SocketlessConfig(
         app,
@@ -27,9 +27,10 @@ def serve(app: ASGIApp | str = "app:gateway", **options: Any) -> None:
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=30,
+        workers=workers,
         **options,
     )
-    if config.workers > 1:
+    if workers > 1:
         supervisor = Multiprocess(config, [])
         supervisor.run()
         if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):

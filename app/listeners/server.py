@@ -213,10 +213,16 @@ class Sockets:
         """
         for opened in list(self._opened):
             self.close(opened)
-        for connection in list(self._state.connections):
+        connections, tasks = self._state.connections, self._state.tasks
+        for connection in list(connections):
             connection.shutdown()
-        if self._state.tasks:
-            await asyncio.wait(self._state.tasks, timeout=seconds)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (tasks or (connections and self._server is None)) and loop.time() < end:
+            await asyncio.sleep(0.05)
+        for connection in list(connections):
+            if isinstance(connection, GatewayProtocol):
+                connection.abort()
 
 
 def reason(error: OSError) -> str:
