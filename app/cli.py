@@ -34,6 +34,7 @@ def run(
     manifests: Annotated[
         list[Path] | None, typer.Option("--manifests", "-m", help="Files and folders; also MOONGATE_MANIFESTS.")
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the listeners' ports.")] = 1,
 ) -> None:
     """Serve the manifests: open every listener of every Gateway, until a signal ends it."""
     if host:
@@ -43,7 +44,7 @@ def run(
     _settings()
     from app.serve import serve
 
-    serve()
+    serve(workers=workers)
 
 
 @cli.command()

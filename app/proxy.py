@@ -8,14 +8,22 @@ from dataclasses import dataclass
 from starlette.types import Receive, Scope, Send
 
 from app.listeners.cycle import Cycle
-from app.upstream.balancer import Endpoint, WeightedSelector, least_loaded
+from app.upstream.balancer import WeightedSelector, least_loaded
 from app.upstream.body import Body
 from app.upstream.endpoints import Endpoints
 from app.upstream.exchange import Exchange
 from app.upstream.fields import end_to_end, forwarded
+from app.upstream.health import Endpoint
 from app.upstream.transport import Timeouts, UpstreamTransport
 from middleware.answer import CYCLE
-from middleware.errors import BadGateway, ClientDisconnected, ConnectFailed, NoReadyEndpoint, NoValidBackend
+from middleware.errors import (
+    BadGateway,
+    ClientDisconnected,
+    ConnectFailed,
+    NoReadyEndpoint,
+    NoValidBackend,
+    UpstreamTimeout,
+)
 from middleware.record import RequestRecord, record_of
 from routes.graph.nodes import Address
 from routes.table.types import Rule
@@ -40,15 +48,21 @@ class Upstream:
 
 
 class RuleProxy:
-    """Serves one rule, for as long as the rule stays the same: a change elsewhere resets no round robin."""
+    """Serves one rule, for as long as the rule stays the same: a change elsewhere resets no round robin.
 
-    def __init__(self, rule: Rule, upstream: Upstream) -> None:
+    ``before`` served it until it changed, and hands on what it knows of the endpoints.
+    """
+
+    def __init__(self, rule: Rule, upstream: Upstream, before: "RuleProxy | None" = None) -> None:
         self.rule = rule
         self._name = rule.name
         self._upstream = upstream
         self._selector = WeightedSelector(rule.backends)
         # The endpoints of each backend at its last addresses: holding them keeps what is known of them.
         self._known: dict[str, tuple[tuple[Address, ...], tuple[Endpoint, ...]]] = {}
+        if before is not None:
+            names = {backend.name for backend in rule.backends}
+            self._known = {name: known for name, known in before._known.copy().items() if name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve an ``http`` scope. Raises a GatewayError; before the response began it can still be answered."""
@@ -76,11 +90,16 @@ class RuleProxy:
                 await forwarding.run(upstream.transport, endpoint, HURRY if len(endpoints) > 1 else PATIENCE)
             except BadGateway as error:
                 if isinstance(error, ConnectFailed):
-                    endpoint.failed(time.monotonic())
+                    endpoint.unreachable()
+                else:
+                    endpoint.failed()
                 endpoints = tuple(other for other in endpoints if other is not endpoint)
                 if not error.retryable or not endpoints or attempt == ATTEMPTS:
                     raise
                 record.retries += 1
+            except UpstreamTimeout:
+                endpoint.failed()
+                raise
             else:
                 return
             finally:
@@ -89,7 +108,8 @@ class RuleProxy:
     def _endpoints(self, backend: str, addresses: tuple[Address, ...]) -> tuple[Endpoint, ...]:
         known = self._known.get(backend)
         if known is None or known[0] is not addresses:
-            known = self._known[backend] = (addresses, self._upstream.endpoints.at(addresses))
+            endpoints = self._upstream.endpoints.at(addresses, joining=known is not None)
+            known = self._known[backend] = (addresses, endpoints)
         return known[1]
 
 
@@ -139,7 +159,7 @@ class _Forwarding:
             exchange = await transport.exchange(
                 endpoint.pool, scope["method"], target, fields, body, timeouts, self._direct
             )
-            endpoint.answered()
+            endpoint.answered(exchange.status)
             self._record.origin_status = exchange.status
             self._record.origin_duration_ns = exchange.answered_at - started
             if self._direct is None:

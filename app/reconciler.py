@@ -44,7 +44,7 @@ class Reconciler:
         self,
         provider: Provider,
         options: Options,
-        make: Callable[[Rule], RuleProxy],
+        make: Callable[[Rule, RuleProxy | None], RuleProxy],
         swap: Callable[[State], Awaitable[None]],
     ) -> None:
         self._provider = provider
@@ -88,7 +88,7 @@ class Reconciler:
 
         def serve(rule: Rule) -> RuleProxy:
             kept = self._proxies.get((rule.route, rule.index))
-            found = kept if kept is not None and kept.rule == rule else self._make(rule)
+            found = kept if kept is not None and kept.rule == rule else self._make(rule, kept)
             proxies[rule.route, rule.index] = found
             return found
 

@@ -11,8 +11,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from app.admin.health import admin_app
+from app.listeners.departure import Departure
 from app.listeners.manager import Listeners
-from app.listeners.server import SocketlessServer, Sockets, reason
+from app.listeners.server import SocketlessConfig, Sockets, reason
 from app.providers.file import FileProvider
 from app.proxy import RuleProxy, Upstream
 from app.reconciler import Reconciler, State, stop
@@ -58,8 +59,8 @@ class Runtime:
             transport = await self._stack.enter_async_context(UpstreamTransport())
             upstream = Upstream(transport, Endpoints(self._resolver, transport))
 
-            def proxy(rule: Rule) -> RuleProxy:
-                return RuleProxy(rule, upstream)
+            def proxy(rule: Rule, before: RuleProxy | None) -> RuleProxy:
+                return RuleProxy(rule, upstream, before)
 
             provider = FileProvider(self.settings.manifests)
             reconciler = Reconciler(provider, self.settings.options(), proxy, self._swap)
@@ -93,6 +94,8 @@ class Runtime:
     async def listen(self, app: ASGIApp, server: uvicorn.Server | None) -> None:
         """Open a socket for every listener that ``server`` around us does not open itself, and the admin port."""
         sockets = Sockets(app, server)
+        if server is not None:
+            Departure(server, self.settings.drain_delay, sockets.own).prepare()
         self._stack.push_async_callback(sockets.drain, DRAIN)
         self._listeners = Listeners(
             sockets, self.settings.host or sockets.host, self.settings.listener, lambda: self.table
@@ -104,7 +107,8 @@ class Runtime:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
-        if isinstance(server, SocketlessServer) and self.table.ports and not self._listeners.open_ports:
+        alone = server is not None and isinstance(server.config, SocketlessConfig)
+        if alone and self.table.ports and not self._listeners.open_ports:
             raise StartError("no listener could be opened")
         await self._open_admin(lambda: self.serving and not (server is not None and server.should_exit))
         self._stack.push_async_callback(stop, asyncio.create_task(sockets.join()))

@@ -1,17 +1,23 @@
 """``moongate run``: a uvicorn server of which the gateway opens every socket."""
 
+import sys
 from contextlib import suppress
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
-from app.listeners.server import SocketlessServer
+from app.listeners.server import SocketlessConfig
 
 
-def serve(app: ASGIApp | str = "app:gateway", **options: Any) -> None:
-    """Run ``app`` until a signal ends it, then let requests under way end. ``options`` are uvicorn's."""
-    config = uvicorn.Config(
+def serve(app: ASGIApp | str = "app:gateway", *, workers: int = 1, **options: Any) -> None:
+    """Run ``app`` until a signal ends it, then let requests under way end. ``options`` are uvicorn's.
+
+    With several ``workers`` it runs in as many processes, and must be named by a string.
+    """
+    config = SocketlessConfig(
         app,
         http="app.listeners.http:GatewayProtocol",
         timeout_keep_alive=75,
@@ -21,8 +27,15 @@ def serve(app: ASGIApp | str = "app:gateway", **options: Any) -> None:
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=30,
+        workers=workers,
         **options,
     )
+    if workers > 1:
+        supervisor = Multiprocess(config, [])
+        supervisor.run()
+        if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+            sys.exit(STARTUP_FAILURE)
+        return
     # uvicorn raises the signal that ended it once more, when all is done; Control-C is no error.
     with suppress(KeyboardInterrupt):
-        SocketlessServer(config).run()
+        uvicorn.Server(config).run(sockets=[])

@@ -98,6 +98,11 @@ class Settings(BaseSettings):
         description="The host name of a Service without endpoints in the manifests, from `{name}` and `{namespace}`.",
     )
     dns_refresh: float = Field(default=5.0, gt=0, description="Seconds after which a host name is looked up again.")
+    drain_delay: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds after a stop signal for which requests are still taken while `/ping` answers 503 already.",
+    )
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
         default=(), description="Networks, separated by commas, whose `X-Forwarded-…` fields are believed."
     )

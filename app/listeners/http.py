@@ -33,6 +33,8 @@ MAX_DISCARDED: Final = 1024 * 1024
 #: Seconds for a head to arrive, and for the next piece of a body.
 HEAD_TIMEOUT: Final = 15.0
 BODY_TIMEOUT: Final = 60.0
+#: Seconds, when the server stops, for a request that may be on its way on an idle connection.
+GRACE: Final = 1.0
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
 
@@ -63,7 +65,9 @@ class GatewayProtocol(asyncio.Protocol):
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int | None] | None = None
         self._scheme = "http"
+        #: Answers say that they are the last.
         self.draining = False
+        self._stopping = False
         self.write_paused = False
         self._write_waiter: asyncio.Future[None] | None = None
         self._reading_paused = False
@@ -138,9 +142,14 @@ class GatewayProtocol(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """The server is going to stop: end what is under way, and say so in its answer."""
-        self.draining = True
-        if self._farewell is None and not self._ahead and (self._current is None or self._current.complete):
-            self._close()
+        if self._stopping:
+            return
+        self.draining = self._stopping = True
+        if self._farewell is None and not self._ahead:
+            if self._current is not None and self._current.complete:
+                self._close()
+            elif self._current is None and not self._reader.in_head:
+                self._clock.wait(GRACE)
 
     # What a cycle asks
 
@@ -273,7 +282,7 @@ class GatewayProtocol(asyncio.Protocol):
             self._start(cycle)
 
     def takes_websocket(self) -> bool:
-        return self._config.ws_protocol_class is not None and self._current is None and not self.draining
+        return self._config.ws_protocol_class is not None and self._current is None and not self._stopping
 
     def on_websocket(self, data: bytes) -> None:
         protocol = cast(Any, self._config.ws_protocol_class)(
@@ -312,11 +321,10 @@ class GatewayProtocol(asyncio.Protocol):
             self._start(cycle, at_once=False)  # else each of them would run inside the one before
         elif self._farewell is not None:
             self._say_farewell(self._farewell)
-        elif self.draining:
-            self._close()
         else:
             self._resume_reading()
-            self._clock.wait(HEAD_TIMEOUT if self._reader.in_head else self._config.timeout_keep_alive)
+            idle = GRACE if self._stopping else self._config.timeout_keep_alive
+            self._clock.wait(HEAD_TIMEOUT if self._reader.in_head else idle)
 
     # Inside: ends
 

@@ -6,8 +6,11 @@ import os
 import signal
 import socket
 import ssl
+import stat
+import sys
 from asyncio import Server
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -16,6 +19,7 @@ from uvicorn import Config
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.server import ServerState
 
+from app.listeners.departure import Departure
 from app.listeners.http import GatewayProtocol
 
 logger = logging.getLogger(__name__)
@@ -24,9 +28,11 @@ logger = logging.getLogger(__name__)
 def running_server() -> uvicorn.Server | None:
     """The uvicorn server that runs this process, None under another server or when embedded without one.
 
-    uvicorn hands no application its server, but its own methods handle the signals while it runs.
+    uvicorn hands no application its server, but its own methods handle the signals while it runs, or ours in its place.
     """
     owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if isinstance(owner, Departure):
+        owner = owner.server
     return owner if isinstance(owner, uvicorn.Server) else None
 
 
@@ -36,12 +42,8 @@ def workers() -> int:
     return server.config.workers if server is not None else 1
 
 
-class SocketlessServer(uvicorn.Server):
-    """A uvicorn server that opens no socket: every listener is opened by the gateway."""
-
-    def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until a signal ends it."""
-        super().run(sockets=[])
+class SocketlessConfig(Config):
+    """The configuration of a uvicorn server that opens no socket: every listener is opened by the gateway."""
 
 
 def adopt(server: uvicorn.Server) -> None:
@@ -68,6 +70,51 @@ def adopt(server: uvicorn.Server) -> None:
     access.handlers, access.propagate = [], False
     config.date_header = config.server_header = config.access_log = False
     config.encoded_headers = [field for field in config.encoded_headers if field[0] not in (b"server", b"date")]
+
+
+def take_queue(config: Config) -> bool:
+    """Give this worker among several a socket of its own on the server's port, before the server listens on it.
+
+    uvicorn binds one socket for all its workers: one that is busy takes connections from one that is idle, and as the
+    parent has it too, clients are let in as long as any worker still ends its requests, to be reset when the last is
+    gone. With SO_REUSEPORT the kernel spreads the connections, and each worker's end is its own. The socket that was
+    given to us is found by its address among our descriptors; what is put there is listened on in its place.
+    """
+    if sys.platform != "linux" or config.workers < 2 or isinstance(config, SocketlessConfig):
+        return False
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        with suppress(OSError):  # that of the folder, which is closed by now
+            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                continue
+            with socket.socket(fileno=os.dup(descriptor)) as given:
+                if _is_bound_to(config.port, given):
+                    _replace(descriptor, given)
+                    return True
+    return False
+
+
+def _is_bound_to(port: int, given: socket.socket) -> bool:
+    """Whether it is a TCP socket on ``port`` that is not listened on and not connected."""
+    if given.type != socket.SOCK_STREAM or given.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    if given.getsockname()[1] != port or not port or given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return False
+    try:
+        given.getpeername()
+    except OSError:
+        return True
+    return False
+
+
+def _replace(descriptor: int, given: socket.socket) -> None:
+    """Put a socket that is bound to the same address at ``descriptor``, where ``given`` was."""
+    given.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    with socket.socket(given.family, given.type) as own:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            own.setsockopt(socket.SOL_SOCKET, option, 1)
+        own.bind(given.getsockname())
+        own.setblocking(False)
+        os.dup2(own.fileno(), descriptor, inheritable=False)
 
 
 class Sockets:
@@ -101,6 +148,7 @@ class Sockets:
         )
         self._config.load()
         self._state = server.server_state if server is not None else ServerState()
+        self._has_queue = server is not None and take_queue(server.config)
         self._opened: list[Server] = []
 
     @property
@@ -111,10 +159,19 @@ class Sockets:
     @property
     def own_place(self) -> tuple[str, int | None] | None:
         """Scheme and port of the socket that the running server opens itself (a Unix socket has no port), or None."""
-        if self._server is None or isinstance(self._server, SocketlessServer):
+        if self._server is None or isinstance(self._server.config, SocketlessConfig):
             return None
         config = self._server.config
         return "https" if config.ssl else "http", config.port if config.uds is None and config.fd is None else None
+
+    def own(self, given: bool) -> list[Server]:
+        """The sockets that listen for this process alone. ``given``: the server was given some, which others may have.
+
+        A reloader has the socket of its worker, and systemd the one that it passes on.
+        """
+        if self._server is None or self._server.config.fd is not None or (given and not self._has_queue):
+            return self._opened
+        return self._server.servers
 
     async def open(self, host: str, port: int, state: dict[str, Any], context: ssl.SSLContext | None = None) -> Server:
         """Listen on ``host`` and ``port``; ``state`` is in every request's ``scope["state"]``. Raises OSError."""
@@ -156,10 +213,16 @@ class Sockets:
         """
         for opened in list(self._opened):
             self.close(opened)
-        for connection in list(self._state.connections):
+        connections, tasks = self._state.connections, self._state.tasks
+        for connection in list(connections):
             connection.shutdown()
-        if self._state.tasks:
-            await asyncio.wait(self._state.tasks, timeout=seconds)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (tasks or (connections and self._server is None)) and loop.time() < end:
+            await asyncio.sleep(0.05)
+        for connection in list(connections):
+            if isinstance(connection, GatewayProtocol):
+                connection.abort()
 
 
 def reason(error: OSError) -> str:

@@ -1,46 +1,10 @@
 """Which backend of a rule, and which endpoint of a backend, takes a request."""
 
 import random
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
-from app.upstream.pool import Pool
-from routes.graph.nodes import Address
+from app.upstream.health import Endpoint
 from routes.table.types import Backend
-
-#: Seconds for which an endpoint that cannot be reached is passed over the first time, and at most.
-EJECTION = 1.0
-MAX_EJECTION = 60.0
-
-
-@dataclass(slots=True, weakref_slot=True, eq=False)
-class Endpoint:
-    """One address that requests are sent to, and the connections to it.
-
-    ``in_flight``: how many requests are under way. ``ejected_until``: it could not be reached, and until this moment of
-    the monotonic clock others are asked instead; 0 where it could.
-    """
-
-    address: Address
-    pool: Pool
-    in_flight: int = 0
-    failures: int = 0
-    ejected_until: float = 0.0
-    name: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.name = str(self.address)
-
-    def failed(self, now: float) -> None:
-        """No connection: stay away from it, for twice as long each time in a row."""
-        self.failures += 1
-        self.ejected_until = now + min(EJECTION * 2 ** (self.failures - 1), MAX_EJECTION)
-
-    def answered(self) -> None:
-        """It can be reached."""
-        if self.failures:
-            self.failures, self.ejected_until = 0, 0.0
 
 
 class WeightedSelector:
@@ -68,23 +32,60 @@ class WeightedSelector:
         return self._backends[best]
 
 
-def least_loaded(
-    endpoints: Sequence[Endpoint],
-    choose: Callable[[Sequence[Endpoint], int], list[Endpoint]] = random.sample,
-    clock: Callable[[], float] = time.monotonic,
-) -> Endpoint:
+def least_loaded(endpoints: Sequence[Endpoint], chance: Callable[[], float] = random.random) -> Endpoint:
     """Of two endpoints drawn at random the one with fewer requests under way (Mitzenmacher's two choices).
 
-    One that could not be reached is passed over for a while, unless that goes for all of them. ``endpoints`` must not
-    be empty.
+    Those that :mod:`app.upstream.health` calls ejected are passed over, those that are new get less than their share.
+    ``endpoints`` must not be empty; ``chance`` gives numbers from 0 up to 1.
     """
     if len(endpoints) == 1:
         return endpoints[0]
-    first, second = choose(endpoints, 2)
-    if first.ejected_until or second.ejected_until:
-        now = clock()
-        reachable = [endpoint for endpoint in endpoints if endpoint.ejected_until <= now] or endpoints
-        if len(reachable) == 1:
-            return reachable[0]
-        first, second = choose(reachable, 2)
+    first, second = _draw(endpoints, chance)
+    if not (first.settled and second.settled):
+        return _careful(first, second, endpoints, chance, first.clock())
     return second if second.in_flight < first.in_flight else first
+
+
+def _draw(endpoints: Sequence[Endpoint], chance: Callable[[], float]) -> tuple[Endpoint, Endpoint]:
+    """Two different ones, every pair and either order as likely."""
+    count = len(endpoints)
+    one = int(chance() * count)
+    other = int(chance() * (count - 1))
+    return endpoints[one], endpoints[other + 1 if other >= one else other]
+
+
+def _careful(
+    first: Endpoint, second: Endpoint, endpoints: Sequence[Endpoint], chance: Callable[[], float], now: float
+) -> Endpoint:
+    """The choice where ``first`` and ``second`` were drawn and the state of one of them matters."""
+    if first.ejected_until > now or second.ejected_until > now:
+        endpoints = _usable(endpoints, now)
+        if len(endpoints) == 1:
+            return endpoints[0].chosen(now)
+        if first not in endpoints or second not in endpoints:
+            first, second = _draw(endpoints, chance)
+    while True:
+        # One that has a tenth of its share is left in one draw of ten; where both are left out it is drawn again.
+        takes_first, takes_second = first.share(now) > chance(), second.share(now) > chance()
+        if takes_first and not (takes_second and second.in_flight < first.in_flight):
+            return first.chosen(now)
+        if takes_second:
+            return second.chosen(now)
+        first, second = _draw(endpoints, chance)
+
+
+def _usable(endpoints: Sequence[Endpoint], now: float) -> Sequence[Endpoint]:
+    """All but those that are ejected, of which at most half of the endpoints, or one of less than four, are left out.
+
+    Beyond that the trouble is not one endpoint's, and the others would only be overrun. One that cannot even be reached
+    relieves nobody: all of that kind are left out, as long as there is any other.
+    """
+    ejected = [endpoint for endpoint in endpoints if endpoint.ejected_until > now]
+    if not ejected:
+        return endpoints
+    allowed = max(1, len(endpoints) // 2)
+    if len(ejected) > allowed:
+        ejected.sort(key=lambda endpoint: (endpoint.reachable, -endpoint.ejected_until))
+        del ejected[max(allowed, sum(not endpoint.reachable for endpoint in ejected)) :]
+    left_out = set(map(id, ejected))
+    return [endpoint for endpoint in endpoints if id(endpoint) not in left_out] or endpoints

@@ -26,6 +26,8 @@ class Pool:
         self._open: set[Http1Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
+        self._holders = 0
+        self._abandoned = False
 
     def take(self) -> Http1Connection | None:
         """An idle connection, or None."""
@@ -53,18 +55,34 @@ class Pool:
     def _make(self) -> Http1Connection:
         return Http1Connection(self._loop, self.authority, self._release, self._forget)
 
+    def hold(self) -> None:
+        """Somebody has requests for this endpoint."""
+        self._holders += 1
+        self._abandoned = False
+
+    def let_go(self) -> None:
+        """One of those has none any more. With the last, idle connections are closed, and others as they end."""
+        self._holders -= 1
+        if self._holders == 0:
+            self._abandoned = True
+            self._close_idle()
+
     def close(self) -> None:
         """Close every connection and open no more; what is under way on them fails."""
         self._closed = True
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
-        self._idle.clear()
+        self._close_idle()
         for connection in list(self._open):
             connection.close()
 
+    def _close_idle(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        while self._idle:
+            self._idle.pop().close()
+
     def _release(self, connection: Http1Connection) -> None:
-        if len(self._idle) >= MAX_IDLE:
+        if len(self._idle) >= MAX_IDLE or self._abandoned:
             connection.close()
             return
         connection.idle_since = self._loop.time()

@@ -107,6 +107,7 @@ class _Watched:
         self.task: asyncio.Task[None]
 
     def answer(self, addresses: tuple[Address, ...]) -> None:
-        self.addresses = addresses
+        if addresses != self.addresses:  # else the same object stays, which tells others that nothing is new
+            self.addresses = addresses
         if not self.known.done():
             self.known.set_result(None)

@@ -102,7 +102,13 @@ class Services:
 
 
 def _in_slices(slices: Iterable[EndpointSlice], port: ServicePort) -> Iterable[Address]:
-    """Ready endpoints on the slice's port of the Service port's name; ``ready`` unset counts as ready."""
+    """Ready endpoints on the slice's port of the Service port's name, and where there is none those that end but serve.
+
+    As kube-proxy has it: ``ready`` and ``serving`` unset count as true, ``terminating`` unset as false, and the ready
+    endpoints of all slices together are the Service's.
+    """
+    ready: list[Address] = []
+    ending: list[Address] = []
     for endpoint_slice in slices:
         if endpoint_slice.address_type == "FQDN":
             continue
@@ -110,10 +116,16 @@ def _in_slices(slices: Iterable[EndpointSlice], port: ServicePort) -> Iterable[A
             if slice_port.name != port.name or slice_port.port is None:
                 continue
             for endpoint in endpoint_slice.endpoints:
-                if endpoint.conditions.ready is not False:
-                    # Any of an endpoint's addresses is as good as the other (EndpointSlice, endpoints.addresses).
-                    for host in endpoint.addresses:
-                        yield Address(host, slice_port.port)
+                conditions = endpoint.conditions
+                if conditions.ready is not False:
+                    found = ready
+                elif conditions.terminating and conditions.serving is not False:
+                    found = ending
+                else:
+                    continue
+                # Any of an endpoint's addresses is as good as the other (EndpointSlice, endpoints.addresses).
+                found += (Address(host, slice_port.port) for host in endpoint.addresses)
+    return ready or ending
 
 
 def _in_subsets(endpoints: Endpoints, port: ServicePort) -> Iterable[Address]:

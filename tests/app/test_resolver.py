@@ -124,6 +124,34 @@ def test_a_name_without_a_first_answer_has_no_addresses_and_a_warning(
     assert caplog.messages == [f"whoami: {reason}; it is tried again every 60 s"]
 
 
+def test_an_answer_that_brings_nothing_new_changes_nothing() -> None:
+    server = NameServer(("10.0.0.1", "10.0.0.2"), ("10.0.0.2", "10.0.0.1"))
+
+    async def use(resolver: Resolver) -> None:
+        first = await resolver.addresses(NAME)
+        async with asyncio.timeout(5):
+            while len(server.asked) < 5:
+                assert await resolver.addresses(NAME) is first
+                await asyncio.sleep(0.001)
+
+    with_resolver(server, use, refresh=0.01)
+
+
+def test_addresses_of_both_families_are_found() -> None:
+    async def use(resolver: Resolver) -> None:
+        assert await resolver.addresses(NAME) == (FIRST, Address("2001:db8::1", 80))
+
+    with_resolver(NameServer(("2001:db8::1", "10.0.0.1")), use)
+
+
+def test_a_name_server_that_recovers_is_followed_again() -> None:
+    async def use(resolver: Resolver) -> None:
+        await until(resolver, (FIRST,))
+        await until(resolver, (SECOND,))
+
+    with_resolver(NameServer(("10.0.0.1",), TROUBLE, TROUBLE, ("10.0.0.2",)), use, refresh=0.01)
+
+
 def test_a_name_that_stays_gone_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     server = NameServer(GONE)
 

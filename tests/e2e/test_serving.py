@@ -200,12 +200,13 @@ def test_control_c_ends_moongate_run_as_if_nothing_had_happened(tmp_path: Path, 
         assert running.output == ""
 
 
-def test_moongate_run_without_a_port_to_open_says_why_and_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [(), ("--workers", "2")], ids=["alone", "2-workers"])
+def test_moongate_run_without_a_port_to_open_says_why_and_ends(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     port = free_port()
     write(tmp_path / "all.yaml", gateway_object("one", http_listener(port)))
     with (
         socket.create_server(("127.0.0.1", port)),
-        moongate("run", manifests=str(tmp_path)) as running,
+        moongate("run", *arguments, manifests=str(tmp_path)) as running,
     ):
         assert running.wait() == 3
         assert f"default/one:{port}: not listening on 127.0.0.1 port {port}: Address already in use\n" in running.log

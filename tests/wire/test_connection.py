@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from app.listeners.http import GRACE, HEAD_TIMEOUT
 from middleware.answer import CYCLE
 from tests.wire.apps import Steps, body, length, start
 from tests.wire.harness import Loop, Server, Wire, cuts, undated
@@ -449,13 +450,62 @@ def stop(server: Server) -> None:
     server.loop.settle()
 
 
-def test_a_server_that_stops_ends_idle_connections(server: Server) -> None:
-    wire = server.connect()
-    used = server.connect()
-    used.feed(GET)
+#: The clock of a connection looks once a second.
+SOON = GRACE + 1
+
+
+def test_a_server_that_stops_ends_idle_connections(server: Server, app: Steps, loop: Loop) -> None:
+    fresh, kept = server.connect(), server.connect()
+    kept.feed(GET)
+    app.calls[0].answer()
     stop(server)
-    assert wire.state == "closed"
-    assert used.state == "open"
+    loop.advance(SOON)
+    assert fresh.lost
+    assert kept.lost
+
+
+def test_a_request_that_was_on_its_way_when_the_server_stopped_is_the_last(
+    server: Server, app: Steps, loop: Loop
+) -> None:
+    wire = server.connect()
+    stop(server)
+    loop.advance(GRACE / 2)
+    wire.feed(GET)
+    app.calls[0].answer()
+    assert b"\r\nconnection: close\r\n" in wire.output
+    assert wire.lost
+
+
+def test_a_head_of_which_a_part_had_come_when_the_server_stopped_may_come_to_its_end(
+    server: Server, app: Steps, loop: Loop
+) -> None:
+    wire = server.connect()
+    wire.feed(GET[:10])
+    stop(server)
+    loop.advance(HEAD_TIMEOUT / 2)
+    wire.feed(GET[10:])
+    app.calls[0].answer()
+    assert b"\r\nconnection: close\r\n" in wire.output
+    assert wire.lost
+
+
+def test_being_told_twice_gives_no_more_time(server: Server, loop: Loop) -> None:
+    wire = server.connect()
+    for _ in range(6):
+        stop(server)
+        loop.advance(SOON / 6)
+    assert wire.lost
+
+
+def test_while_draining_an_answer_says_that_it_is_the_last_and_the_idle_stay(server: Server, app: Steps) -> None:
+    idle, wire = server.connect(), server.connect()
+    for connection in server.state.connections:
+        connection.draining = True  # type: ignore[union-attr]  # uvicorn lists its own classes
+    wire.feed(GET)
+    app.calls[0].answer()
+    assert b"\r\nconnection: close\r\n" in wire.output
+    assert wire.lost
+    assert idle.state == "open"
 
 
 def test_a_server_that_stops_finishes_what_is_under_way(server: Server, app: Steps, loop: Loop) -> None:
@@ -469,13 +519,15 @@ def test_a_server_that_stops_finishes_what_is_under_way(server: Server, app: Ste
     assert not server.state.tasks
 
 
-def test_a_server_that_stops_ends_a_connection_whose_answer_had_begun(server: Server, app: Steps) -> None:
+def test_a_server_that_stops_ends_a_connection_whose_answer_had_begun(server: Server, app: Steps, loop: Loop) -> None:
     wire = server.connect()
     wire.feed(GET)
     app.calls[0].send(start(200, length(2)), body(b"a", True))
     stop(server)
     app.calls[0].send(body(b"b"))
     assert wire.output.endswith(b"\r\n\r\nab")
+    assert not wire.lost  # the client could not know, and may have sent another request
+    loop.advance(SOON)
     assert wire.lost
 
 
