@@ -3,18 +3,21 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.listeners.cycle import Cycle
 from app.upstream.balancer import WeightedSelector, least_loaded
 from app.upstream.body import Body
 from app.upstream.endpoints import Endpoints
 from app.upstream.exchange import Exchange
-from app.upstream.fields import end_to_end, forwarded
+from app.upstream.fields import TE_TRAILERS, Fields, end_to_end, forwarded, trailing
 from app.upstream.health import Endpoint
-from app.upstream.transport import Timeouts, UpstreamTransport
+from app.upstream.how import H2C, HTTP1
+from app.upstream.timeouts import DEFAULT, Timeouts
+from app.upstream.transport import UpstreamTransport
 from middleware.answer import CYCLE
 from middleware.errors import (
     BadGateway,
@@ -25,15 +28,22 @@ from middleware.errors import (
     UpstreamTimeout,
 )
 from middleware.record import RequestRecord, record_of
-from routes.graph.nodes import Address
-from routes.table.types import Rule
+from routes.graph.nodes import Address, BackendProtocol
+from routes.table.types import Backend, Rule
 
 #: How many endpoints are tried where one cannot be reached, or ends a request that may be repeated without an answer.
 ATTEMPTS = 3
 
 #: Where there is another endpoint, one that cannot be reached is left sooner.
-PATIENCE: Timeouts = {"connect": 10.0}
-HURRY: Timeouts = {"connect": 2.0}
+PATIENCE: Final = DEFAULT
+HURRY: Final = replace(DEFAULT, connect=2.0)
+
+#: How backends are spoken to.
+_HOW: Final = {BackendProtocol.HTTP: HTTP1, BackendProtocol.H2C: H2C}
+
+#: ASGI's extensions for what is before and behind an answer.
+_EARLY_HINT: Final = "http.response.early_hint"
+_TRAILERS: Final = "http.response.trailers"
 
 #: Where the application leaves the path below its mount, still encoded, for the rule that it found.
 TARGET_PATH = "moongate.path"
@@ -61,7 +71,8 @@ class RuleProxy:
         # The endpoints of each backend at its last addresses: holding them keeps what is known of them.
         self._known: dict[str, tuple[tuple[Address, ...], tuple[Endpoint, ...]]] = {}
         if before is not None:
-            names = {backend.name for backend in rule.backends}
+            spoken = {(backend.name, backend.protocol) for backend in before.rule.backends}
+            names = {backend.name for backend in rule.backends if (backend.name, backend.protocol) in spoken}
             self._known = {name: known for name, known in before._known.copy().items() if name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +90,7 @@ class RuleProxy:
         forwarding = _Forwarding(scope, receive, send, record)
         upstream = self._upstream
         addresses = backend.addresses if backend.dns is None else await upstream.endpoints.resolve(backend.dns)
-        endpoints = self._endpoints(backend.name, addresses)
+        endpoints = self._endpoints(backend, addresses)
         if not endpoints:
             raise NoReadyEndpoint(detail=backend.name)
         for attempt in range(1, ATTEMPTS + 1):
@@ -105,11 +116,11 @@ class RuleProxy:
             finally:
                 endpoint.in_flight -= 1
 
-    def _endpoints(self, backend: str, addresses: tuple[Address, ...]) -> tuple[Endpoint, ...]:
-        known = self._known.get(backend)
+    def _endpoints(self, backend: Backend, addresses: tuple[Address, ...]) -> tuple[Endpoint, ...]:
+        known = self._known.get(backend.name)
         if known is None or known[0] is not addresses:
-            endpoints = self._upstream.endpoints.at(addresses, joining=known is not None)
-            known = self._known[backend] = (addresses, endpoints)
+            endpoints = self._upstream.endpoints.at(addresses, _HOW[backend.protocol], joining=known is not None)
+            known = self._known[backend.name] = (addresses, endpoints)
         return known[1]
 
 
@@ -117,7 +128,8 @@ class _Forwarding:
     """One request on its way there and back."""
 
     __slots__ = (
-        "_answered", "_cycle", "_direct", "_gone", "_receive", "_record", "_scope", "_send", "_task", "_watcher",
+        "_answered", "_cycle", "_direct", "_first", "_gone", "_receive", "_record", "_scope", "_send", "_task",
+        "_watcher",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, record: RequestRecord) -> None:
@@ -127,6 +139,8 @@ class _Forwarding:
         self._record = record
         self._answered = self._gone = False
         self._watcher: asyncio.Task[None] | None = None
+        #: A message of the request that was received to see whether there is a body.
+        self._first: Message | None = None
         # Our own server connection tells when its client leaves; on others a task has to listen for it.
         cycle: Cycle | None = scope.get(CYCLE)
         self._cycle = cycle
@@ -145,25 +159,29 @@ class _Forwarding:
         started = time.perf_counter_ns()
         scope = self._scope
         fields, length, waits = forwarded(scope["headers"])
+        if length == 0 and scope["http_version"][:1] != "1" and await self._is_unframed(fields, waits):
+            length = None
         body: Body | None = None
         if length == 0:
             self._watch()
         else:
-            if length is None:
-                fields.append((b"transfer-encoding", b"chunked"))
-            body = Body(self._body(), length, waits)
+            body = Body(self._body(), length, waits, self._trailers)
         target: bytes = scope[TARGET_PATH]
         if scope["query_string"]:
             target = b"%b?%b" % (target, scope["query_string"])
+        inform = None
+        if self._direct is None and _EARLY_HINT in scope.get("extensions", ()):
+            inform = self._hint
         try:
             exchange = await transport.exchange(
-                endpoint.pool, scope["method"], target, fields, body, timeouts, self._direct
+                endpoint.pool, scope["method"], target, fields, body, timeouts, self._direct, inform
             )
             endpoint.answered(exchange.status)
             self._record.origin_status = exchange.status
             self._record.origin_duration_ns = exchange.answered_at - started
             if self._direct is None:
-                await self._answer(exchange)
+                takes_trailers = TE_TRAILERS in fields or scope["http_version"][:1] != "1"
+                await self._answer(exchange, trailers=takes_trailers and _TRAILERS in scope.get("extensions", ()))
         except asyncio.CancelledError:
             if self._gone:
                 raise ClientDisconnected from None
@@ -173,9 +191,23 @@ class _Forwarding:
                 self._watcher.cancel()
                 self._watcher = None
 
+    async def _is_unframed(self, fields: Fields, waits: bool) -> bool:
+        """Whether a request over HTTP/2 or 3, whose frames say where its body ends, has one without a length."""
+        if any(name == b"content-length" for name, _ in fields):
+            return False
+        if self._cycle is not None:
+            return not self._cycle.request_complete
+        if waits:
+            return True
+        if self._first is None:
+            self._first = await self._receive()
+        return self._first["type"] == "http.disconnect" or bool(self._first.get("body") or self._first.get("more_body"))
+
     async def _body(self) -> AsyncIterator[bytes]:
         while True:
-            message = await self._receive()
+            message, self._first = self._first, None
+            if message is None:
+                message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnected
             if message.get("body"):
@@ -183,6 +215,16 @@ class _Forwarding:
             if not message.get("more_body", False):
                 self._watch()
                 return
+
+    def _trailers(self) -> Fields:
+        """What came behind the request's body, of which ASGI tells nothing."""
+        return [] if self._cycle is None else trailing(self._cycle.trailers)
+
+    async def _hint(self, status: int, fields: Fields) -> None:
+        """Pass on an interim response, as far as ASGI has a message for it."""
+        links = [value for name, value in fields if name == b"link"]
+        if status == 103 and links:
+            await self._send({"type": _EARLY_HINT, "links": links})
 
     def _watch(self) -> None:
         """From now on nothing more is to come from the client: if something does, it is that it left."""
@@ -201,17 +243,24 @@ class _Forwarding:
             self._gone = True
             task.cancel()
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _answer(self, exchange: Exchange, *, trailers: bool) -> None:
         try:
             headers = end_to_end(exchange.fields)
-            await self._send({"type": "http.response.start", "status": exchange.status, "headers": headers})
+            start: Message = {"type": "http.response.start", "status": exchange.status, "headers": headers}
+            if trailers:
+                start["trailers"] = True
+                headers += (field for field in exchange.fields if field[0] == b"trailer")
+            await self._send(start)
             if not exchange.ready:
                 # A server may hold the head back until a piece of the body comes, which here may take long.
                 await self._send({"type": "http.response.body", "body": b"", "more_body": True})
             more = True
             while more:
                 data, more = await exchange.take()
-                self._answered = not more
+                self._answered = not more and not trailers
                 await self._send({"type": "http.response.body", "body": data, "more_body": more})
+            if trailers:
+                self._answered = True
+                await self._send({"type": _TRAILERS, "headers": exchange.trailers, "more_trailers": False})
         finally:
             exchange.close()

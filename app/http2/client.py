@@ -7,13 +7,15 @@ from app.http2 import frames, rules
 from app.http2.compression import Fields, encode
 from app.http2.connection import Connection
 from app.http2.frames import Code, ConnectionFailure, StreamFailure
-from app.http2.writer import Sink, Stream
+from app.http2.writer import STREAM_WINDOW, Sink, Stream
 
 #: More than any real head has; a backend that sends more is broken or hostile.
 MAX_LIST: Final = 256 * 1024
 MAX_FIELDS: Final = 1000
-#: Streams that are used at once, whatever the peer allows.
-MAX_STREAMS: Final = 1000
+#: Streams that are used at once, whatever the peer allows, and bytes that wait on all of them: what each may make us
+#: keep, so that one whose client reads slowly never takes the connection's window from the others.
+MAX_STREAMS: Final = 100
+MAX_HELD: Final = MAX_STREAMS * STREAM_WINDOW
 #: Interim responses (1xx) to one request; more are no use to anybody.
 MAX_INTERIM: Final = 32
 
@@ -45,6 +47,7 @@ class ClientConnection(Connection):
         super().__init__(
             sink, clock, max_list=MAX_LIST, local={frames.ENABLE_PUSH: 0, frames.MAX_HEADER_LIST_SIZE: MAX_LIST}
         )
+        self._max_held = MAX_HELD
         self._output.insert(0, frames.PREFACE)
         self._next_id = 1
         self._heads: dict[bytes, rules.ResponseHead] = {}

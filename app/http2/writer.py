@@ -93,6 +93,7 @@ class Writer:
         # What may still be received on the connection, and what was and was not consumed
         self._receive_window = CONNECTION_WINDOW
         self._held = 0
+        self._max_held = MAX_HELD
         # What may be sent
         self._output: list[bytes | memoryview] = []
         self.send_window = frames.DEFAULT_WINDOW
@@ -207,7 +208,7 @@ class Writer:
 
     def _refill(self) -> None:
         """Open the connection's window again, as far as what is held allows."""
-        credit = min(CONNECTION_WINDOW, MAX_HELD - self._held) - self._receive_window
+        credit = min(CONNECTION_WINDOW, self._max_held - self._held) - self._receive_window
         if credit >= CONNECTION_WINDOW // 4:
             self._receive_window += credit
             self._put(frames.window_update(0, credit))

@@ -59,9 +59,9 @@ class Cycle:
     """
 
     __slots__ = (
-        "_body", "_connection", "_ended", "_parts", "_scope", "_waiter", "_waiting", "asked_to_continue", "complete",
-        "disconnected", "head_only", "on_disconnect", "on_writable", "received", "request_complete", "running", "sent",
-        "started", "status", "task", "trailers", "trailers_wanted",
+        "_announced", "_body", "_connection", "_ended", "_parts", "_scope", "_waiter", "_waiting", "asked_to_continue",
+        "complete", "disconnected", "head_only", "on_disconnect", "on_writable", "received", "request_complete",
+        "running", "sent", "started", "status", "task", "trailers", "trailers_wanted",
     )  # fmt: skip
 
     def __init__(self, connection: CycleConnection, scope: Scope, *, expects: bool) -> None:
@@ -93,6 +93,8 @@ class Cycle:
         #: Whether the client takes fields behind the body.
         self.trailers_wanted = False
         self._parts: list[bytes] = []
+        #: Fields behind the body that the application sends, None where it has not said that there will be any.
+        self._announced: list[tuple[bytes, bytes]] | None = None
         #: Called when the client can be written to again after :attr:`blocked`.
         self.on_writable: Callable[[], object] | None = None
 
@@ -222,6 +224,7 @@ class Cycle:
 
     async def send(self, message: Message) -> None:
         """Take a response message. The head is held back until the first piece of the body, to be one write with it.
+        Of ASGI's extensions it takes ``http.response.trailers`` and ``http.response.early_hint``.
 
         Waits while the client does not read. Raises OSError when it has left, RuntimeError for messages that no
         response can be made of.
@@ -231,14 +234,22 @@ class Cycle:
         kind = message["type"]
         if kind == "http.response.start" and not self.started:
             self.respond(message["status"], message.get("headers", ()))
+            if message.get("trailers", False):
+                self._announced = []
         elif kind == "http.response.body" and self.started and not self.complete:
             if data := message.get("body", b""):
                 self.put(data)
-            if not message.get("more_body", False):
+            if not message.get("more_body", False) and self._announced is None:
                 self.end()
                 return
             self.flush()
             if self._connection.write_paused:
                 await self._connection.writable()
+        elif kind == "http.response.trailers" and self._announced is not None and not self.complete:
+            self._announced += [(name.lower(), value) for name, value in message.get("headers", ())]
+            if not message.get("more_trailers", False):
+                self.end(self._announced)
+        elif kind == "http.response.early_hint" and not self.started:
+            self.inform(103, [(b"link", link) for link in message["links"]])
         else:
             raise RuntimeError(f"{kind} does not belong here in a response")

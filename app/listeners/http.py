@@ -37,6 +37,7 @@ BODY_TIMEOUT: Final = 60.0
 GRACE: Final = 1.0
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
+_EXTENSIONS: Final[dict[str, dict[str, Any]]] = {"http.response.early_hint": {}, "http.response.trailers": {}}
 
 
 class GatewayProtocol(asyncio.Protocol):
@@ -236,8 +237,10 @@ class GatewayProtocol(asyncio.Protocol):
             "query_string": query,
             "headers": fields,
             "state": self._app_state.copy(),
+            "extensions": _EXTENSIONS,
         }
         cycle = self._reading = Http1Cycle(self, scope, keep_alive=keep_alive, expects=expects)
+        cycle.trailers_wanted = self._reader.takes_trailers
         self._awaits_head = False
         self._clock.rest()
         if self._current is None:

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import httptools
 
 from app.listeners.target import Fields, check_host, split_target
+from app.upstream.fields import takes_trailers
 from middleware.errors import BadRequest, HeadTooLarge, NotImplementedHere, TargetTooLong
 
 #: Bytes of a request target and of a head's fields, and how many fields it has (Envoy's are 60 KiB and 100).
@@ -19,7 +20,7 @@ MAX_FIELDS: Final = 100
 MAX_UNFRAMED: Final = 2 * MAX_HEAD
 
 
-_NOTED: Final = frozenset({b"host", b"transfer-encoding", b"content-length", b"expect"})
+_NOTED: Final = frozenset({b"host", b"transfer-encoding", b"content-length", b"expect", b"te"})
 
 
 class VersionNotServed(BadRequest):
@@ -75,6 +76,8 @@ class RequestReader:
         #: The field that says how the body comes, whether the client waits to be told to send it, and where Host is.
         self._framing: tuple[bytes, bytes] | None = None
         self._expects = False
+        #: Whether the client takes fields behind an answer's body.
+        self.takes_trailers = False
         self._host = -1
         self._unframed = 0
         #: Bytes that the parser has at this moment.
@@ -121,7 +124,7 @@ class RequestReader:
         if self._replaying:
             return
         self._target, self._fields = b"", []
-        self._framing, self._expects, self._host = None, False, -1
+        self._framing, self._expects, self.takes_trailers, self._host = None, False, False, -1
         self._unframed = 0
         self.in_head = True
         self._sink.on_begin()
@@ -204,6 +207,8 @@ class RequestReader:
             self._host = len(self._fields) if self._host == -1 else -2
         elif name == b"expect":
             self._expects = value.lower() == b"100-continue"
+        elif name == b"te":
+            self.takes_trailers = self.takes_trailers or takes_trailers(value)
         else:
             if name == b"transfer-encoding" and self._framing is not None:
                 field = name, self._framing[1] + b"," + value

@@ -17,12 +17,28 @@ _NO_BODY = frozenset({204, 304})
 _NOTED = HOP_BY_HOP | {b"content-length", b"date"}
 
 
-def _status_line(status: int) -> bytes:
+def _phrase(status: int) -> str:
     try:
-        phrase = HTTPStatus(status).phrase
+        return HTTPStatus(status).phrase
     except ValueError:
-        phrase = ""
-    return f"HTTP/1.1 {status} {phrase}".encode()
+        return ""
+
+
+def _status_line(status: int) -> bytes:
+    return f"HTTP/1.1 {status} {_phrase(status)}".encode()
+
+
+def _joined(lines: list[bytes]) -> bytes:
+    """``lines`` and an empty one. Raises RuntimeError where one of them is two."""
+    lines += (b"", b"")
+    block = b"\r\n".join(lines)
+    if block.count(b"\n") != len(lines) - 1 or block.count(b"\r") != len(lines) - 1 or b"\0" in block:
+        raise RuntimeError("a line break in a response field")
+    return block
+
+
+def _block(first: bytes, fields: Fields) -> bytes:
+    return _joined([first, *map(b": ".join, fields)])
 
 
 _STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
@@ -66,6 +82,13 @@ class Http1Cycle(Cycle):
         self._chunked = False
         self._left: int | None = None
 
+    def inform(self, status: int, fields: Fields) -> None:
+        if self._version == "1.0" or self.started or self.disconnected:
+            return
+        if not 102 <= status <= 199:
+            raise RuntimeError(f"{status} is not the status of an interim response that can be passed on")
+        self._h1.write(_block(b"HTTP/1.1 %d %b" % (status, _phrase(status).encode()), fields))
+
     def respond(self, status: int, fields: Fields, *, relayed: bool = False) -> None:
         status_line = _STATUS_LINES.get(status)
         if status_line is None:
@@ -76,6 +99,7 @@ class Http1Cycle(Cycle):
         length: int | None = None
         dated = False
         options = b""
+        announced: list[tuple[bytes, bytes]] = []
         for field in fields:
             name = field[0]
             if name in _NOTED:
@@ -85,6 +109,9 @@ class Http1Cycle(Cycle):
                     length = int(field[1])
                     if status == 204:
                         continue  # Never in such a response (RFC 9110 §8.6).
+                elif name == b"trailer":
+                    announced.append(field)
+                    continue
                 elif name != b"date":
                     options += b"," + field[1] if name == b"connection" else b""
                     continue
@@ -106,6 +133,8 @@ class Http1Cycle(Cycle):
             if self._version != "1.0":
                 self._chunked = True
                 lines.append(b"transfer-encoding: chunked")
+                if self.trailers_wanted:
+                    lines += map(b": ".join, announced)
             else:
                 close = True
         if self.asked_to_continue and not self.request_complete:
@@ -113,10 +142,7 @@ class Http1Cycle(Cycle):
             close = True
         if close:
             lines.append(b"connection: close")
-        lines += (b"", b"")
-        head = b"\r\n".join(lines)
-        if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
-            raise RuntimeError("a line break in a response field")
+        head = _joined(lines)
         self.close = close
         self._left = None if self._no_body else length
         self._parts = [head]
@@ -140,7 +166,10 @@ class Http1Cycle(Cycle):
         if self._left:
             raise RuntimeError("the response's body is shorter than its Content-Length")
         if self._chunked:
-            self._parts.append(b"0\r\n\r\n")
+            if trailers and self.trailers_wanted:
+                self._parts.append(_block(b"0", trailers))
+            else:
+                self._parts.append(b"0\r\n\r\n")
         self.flush()
         self.complete = True
         self._wake()

@@ -4,6 +4,7 @@ import asyncio
 from weakref import WeakValueDictionary, finalize
 
 from app.upstream.health import Endpoint
+from app.upstream.how import HTTP1, How
 from app.upstream.pool import Pool
 from app.upstream.resolver import Resolver
 from app.upstream.transport import UpstreamTransport
@@ -19,16 +20,16 @@ class Endpoints:
     def __init__(self, resolver: Resolver, transport: UpstreamTransport) -> None:
         self._resolver = resolver
         self._transport = transport
-        self._by_address: WeakValueDictionary[Address, Endpoint] = WeakValueDictionary()
+        self._by_address: WeakValueDictionary[tuple[Address, How], Endpoint] = WeakValueDictionary()
 
-    def at(self, addresses: tuple[Address, ...], *, joining: bool = False) -> tuple[Endpoint, ...]:
+    def at(self, addresses: tuple[Address, ...], how: How = HTTP1, *, joining: bool = False) -> tuple[Endpoint, ...]:
         """The endpoints at ``addresses``. ``joining``: those that are new warm up, unless all of them are."""
         found = []
         made = []
         for address in addresses:
-            endpoint = self._by_address.get(address)
+            endpoint = self._by_address.get((address, how))
             if endpoint is None:
-                endpoint = self._make(address)
+                endpoint = self._make(address, how)
                 made.append(endpoint)
             found.append(endpoint)
         if joining and len(made) < len(found):
@@ -40,11 +41,11 @@ class Endpoints:
         """Where ``name`` leads now; empty where it is unknown."""
         return await self._resolver.addresses(name)
 
-    def _make(self, address: Address) -> Endpoint:
-        pool = self._transport.pool(address.host, address.port)
+    def _make(self, address: Address, how: How) -> Endpoint:
+        pool = self._transport.pool(address.host, address.port, how)
         pool.hold()
         loop = asyncio.get_running_loop()
-        endpoint = self._by_address[address] = Endpoint(address, pool, clock=loop.time)
+        endpoint = self._by_address[address, how] = Endpoint(address, pool, clock=loop.time)
         finalize(endpoint, _let_go, loop, pool).atexit = False
         return endpoint
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 import httpx2
@@ -11,8 +11,9 @@ import httpx2
 from app.listeners.cycle import Cycle
 from app.upstream.body import Body
 from app.upstream.codec import ProtocolError
-from app.upstream.fields import Fields
-from middleware.errors import GatewayError, UpstreamTimeout
+from app.upstream.fields import Fields, end_to_end, trailing
+from app.upstream.timeouts import Timeouts, Watch
+from middleware.errors import GatewayError
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ HIGH_WATER = 64 * 1024
 CONTINUE_TIMEOUT = 1.0
 #: Interim responses (1xx) to one request; more are no use to anybody.
 MAX_INTERIM = 32
+
+Inform = Callable[[int, Fields], Awaitable[None]]
 
 
 class ExchangeConnection(Protocol):
@@ -33,6 +36,9 @@ class ExchangeConnection(Protocol):
 
     async def write(self, data: bytes) -> None:
         """Send a piece of the request's body, and wait while the backend does not take it."""
+
+    def end_body(self, trailers: Fields) -> None:
+        """The request's body ends, with ``trailers`` where its framing has a place for them."""
 
     def consumed(self, exchange: "Exchange") -> None:
         """The client has taken what was waiting for it. Another's request may be on the connection by now."""
@@ -53,8 +59,8 @@ class Exchange(httpx2.AsyncByteStream):
     """
 
     __slots__ = (
-        "_body", "_chunks", "_connection", "_cycle", "_ended", "_failure", "_interim", "_limit", "_patience", "_sender",
-        "_size", "_waiter", "answered_at", "fields", "sent", "status", "trailers", "unanswered",
+        "_body", "_chunks", "_connection", "_cycle", "_ended", "_failure", "_hints", "_interim", "_patience", "_sender",
+        "_size", "_waiter", "_watch", "answered_at", "fields", "refused", "sent", "status", "trailers", "unanswered",
     )  # fmt: skip
 
     def __init__(self, connection: ExchangeConnection, body: Body | None, cycle: Cycle | None) -> None:
@@ -70,7 +76,9 @@ class Exchange(httpx2.AsyncByteStream):
         #: Whether the whole request has been sent.
         self.sent = body is None
         # The response: its head, the pieces of its body that were not taken yet, and its end, good or bad
-        self._limit: asyncio.TimerHandle | None = None
+        self._watch: Watch | None = None
+        #: Interim responses that wait for :meth:`head`, None where nobody asks for them.
+        self._hints: list[tuple[int, Fields]] | None = None
         self.status = 0
         #: When the head came, by ``time.perf_counter_ns``.
         self.answered_at = 0
@@ -78,6 +86,8 @@ class Exchange(httpx2.AsyncByteStream):
         self.trailers: Fields = []
         #: Whether not a byte has come back.
         self.unanswered = True
+        #: Whether the backend has said that it did not work on the request.
+        self.refused = False
         self._chunks: list[bytes] = []
         self._size = 0
         self._ended = False
@@ -86,22 +96,32 @@ class Exchange(httpx2.AsyncByteStream):
     # What the connection tells
 
     def on_informational(self, status: int, fields: Fields) -> None:
-        """An interim response; 100 is what a waiting body waits for. Raises ProtocolError for too many."""
+        """An interim response; 100 is what a waiting body waits for. Raises ProtocolError for too many.
+
+        The client gets any other, unless it reads too slowly, or is one that nobody could tell of it.
+        """
         self._interim += 1
         if self._interim > MAX_INTERIM:
             raise ProtocolError("too many interim responses")
-        if status == 100 and self._patience is not None:
-            self._patience.cancel()
-            self._send()
+        if status == 100:
+            if self._patience is not None:
+                self._patience.cancel()
+                self._send()
+        elif self._cycle is not None:
+            if not self._cycle.blocked:
+                self._cycle.inform(status, end_to_end(fields))
+        elif self._hints is not None:
+            self._hints.append((status, end_to_end(fields)))
+            self._wake()
 
     def on_head(self, status: int, fields: Fields) -> None:
         """The final response has begun."""
         self.status = status
         self.fields = fields
         self.answered_at = time.perf_counter_ns()
-        if self._limit is not None:
-            self._limit.cancel()
-            self._limit = None
+        if self._watch is not None:
+            self._watch.answered = True
+            self._watch.moved()
         if self._cycle is not None:
             self._cycle.respond(status, fields, relayed=True)
         else:
@@ -109,6 +129,8 @@ class Exchange(httpx2.AsyncByteStream):
 
     def on_data(self, data: bytes) -> None:
         """A piece of its body."""
+        if self._watch is not None:
+            self._watch.moved()
         if self._cycle is not None:
             self._cycle.put(data)
         else:
@@ -118,11 +140,13 @@ class Exchange(httpx2.AsyncByteStream):
 
     def on_end(self, trailers: Fields) -> None:
         """The response is complete."""
+        if trailers:
+            trailers = trailing(trailers)
         self.trailers = trailers
         self._ended = True
         self._stop_sending()
         if self._cycle is not None:
-            self._cycle.end()
+            self._cycle.end(trailers)
         self._wake()
 
     def on_failure(self, error: GatewayError) -> None:
@@ -149,16 +173,28 @@ class Exchange(httpx2.AsyncByteStream):
 
     # What the proxy asks
 
-    def expire(self, seconds: float) -> None:
-        """Fail with UpstreamTimeout where the response's head takes longer than this."""
-        self._limit = self._connection.loop.call_later(seconds, self._connection.fail, self, UpstreamTimeout())
+    def watch(self, limits: Timeouts, deadline: float | None) -> None:
+        """Fail with UpstreamTimeout where one of ``limits`` is reached, or the event loop's ``deadline``."""
+        watch = self._watch = Watch(self._connection.loop, limits, deadline, self._is_blocked, self._expire)
+        watch.sent = self.sent
 
-    async def head(self) -> None:
-        """Wait for the final response's head: ``status`` and ``fields``.
+    def _is_blocked(self) -> bool:
+        return self._size > 0 if self._cycle is None else self._cycle.blocked
+
+    def _expire(self, error: GatewayError) -> None:
+        self._connection.fail(self, error)
+
+    async def head(self, inform: Inform | None = None) -> None:
+        """Wait for the final response's head: ``status`` and ``fields``. ``inform`` gets what comes before it.
 
         Raises BadGateway where the connection ends first or the answer is none, and what the request's body raised.
         """
-        while not self.status:
+        if inform is not None:
+            self._hints = []
+        while not self.status or self._hints:
+            if inform is not None and self._hints:
+                await inform(*self._hints.pop(0))
+                continue
             if self._failure is not None:
                 raise self._failure
             await self._wait()
@@ -240,7 +276,13 @@ class Exchange(httpx2.AsyncByteStream):
         try:
             async for piece in self._body.pieces():
                 await self._connection.write(piece)
+                if self._watch is not None:
+                    self._watch.moved()
+            self._connection.end_body([] if self._body.trailers is None else self._body.trailers())
             self.sent = True
+            if self._watch is not None:
+                self._watch.sent = True
+                self._watch.moved()
         except GatewayError as error:
             self._connection.fail(self, error)
         except Exception as error:
@@ -248,9 +290,9 @@ class Exchange(httpx2.AsyncByteStream):
             self._connection.fail(self, GatewayError(detail=repr(error)))
 
     def _stop_sending(self) -> None:
-        if self._limit is not None:
-            self._limit.cancel()
-            self._limit = None
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None

@@ -22,6 +22,22 @@ HOP_BY_HOP = frozenset(
 #: Fields that a sender cannot have removed by naming them in ``Connection``: backends decide on them.
 _KEPT_PREFIXES = (b"x-forwarded-", b"x-real-ip", b"forwarded", b"host", b"content-", b"authorization", b"cookie")
 
+#: That a client takes trailers, the only thing of TE that is passed on: transfer codings end at each connection.
+TE_TRAILERS = (b"te", b"trailers")
+
+_NEVER_TRAILING = HOP_BY_HOP | {
+    # framing and form of the body
+    b"content-encoding", b"content-length", b"content-range", b"content-type",
+    # routing, controls and conditions
+    b"host", b"cache-control", b"expect", b"http2-settings", b"max-forwards", b"pragma", b"range", b"if-match",
+    b"if-modified-since", b"if-none-match", b"if-range", b"if-unmodified-since",
+    # authentication
+    b"authorization", b"cookie", b"set-cookie", b"www-authenticate",
+    # what decides on an answer
+    b"age", b"date", b"expires", b"location", b"retry-after", b"vary",
+}  # fmt: skip
+_TRUSTED_PREFIXES = (b"x-forwarded-", b"x-real-ip", b"forwarded")
+
 _USUAL = frozenset({b"", b"close", b"keep-alive"})
 
 #: Fields that say how a request's body comes.
@@ -42,11 +58,16 @@ def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
 
 
 def forwarded(fields: Iterable[tuple[bytes, bytes]]) -> tuple[Fields, int | None, bool]:
-    """:func:`end_to_end` and :func:`framing` of a request's ``fields`` in one go."""
+    """:func:`end_to_end` of a request's ``fields``, how long its body is, and whether its client waits with it.
+
+    0 is no body, None is one in chunks: its framing says so, never the method (RFC 9112 §6.3). Of a connection's fields
+    two things are passed on: that the client takes trailers, and which ones it announces behind its chunks.
+    """
     found: Fields = []
     options = b""
     length: int | None = 0
     waits = False
+    announced: Fields = []
     for field in fields:
         name = field[0]
         if name not in _NOTED:
@@ -55,21 +76,36 @@ def forwarded(fields: Iterable[tuple[bytes, bytes]]) -> tuple[Fields, int | None
             options += b"," + field[1]
         elif name == b"transfer-encoding":
             length = None
+        elif name == b"te":
+            if takes_trailers(field[1]) and TE_TRAILERS not in announced:
+                announced.insert(0, TE_TRAILERS)
+        elif name == b"trailer":
+            announced.append(field)
         elif name not in HOP_BY_HOP:
             found.append(field)
             if name == b"content-length":
                 length = int(field[1])
             else:
                 waits = field[1].lower() == b"100-continue"
-    return without_named(found, options) if options else found, length, waits
+    if options:
+        found = without_named(found, options)
+    if announced:
+        found += announced if length is None else [field for field in announced if field is TE_TRAILERS]
+    return found, length, waits
 
 
-def framing(fields: Iterable[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
-    """How long the body of a request with ``fields`` is, and whether its client waits to be told to send it.
+def takes_trailers(te: bytes) -> bool:
+    """Whether a TE field says that fields behind a body are welcome (RFC 9110 §10.1.4)."""
+    return any(option.strip(b" \t").lower() == b"trailers" for option in te.split(b","))
 
-    0 is no body, None is one in chunks: its framing says so, never the method (RFC 9112 §6.3).
+
+def trailing(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
+    """Those of ``fields`` (names in lower case) that may stand behind a body (RFC 9110 §6.5.1).
+
+    Who gets them may put them to those of the head: what frames, routes or authenticates a message would then count
+    although nobody on the way has checked it.
     """
-    return forwarded(fields)[1:]
+    return [field for field in fields if field[0] not in _NEVER_TRAILING and not field[0].startswith(_TRUSTED_PREFIXES)]
 
 
 def without_named(fields: Fields, options: bytes) -> Fields:

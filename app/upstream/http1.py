@@ -2,25 +2,29 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Any, Final, cast
 
 from app.listeners.cycle import Cycle
 from app.upstream.body import Body
 from app.upstream.codec import HttptoolsCodec, ProtocolError, ResponseCodec
 from app.upstream.exchange import HIGH_WATER, Exchange
-from app.upstream.fields import Fields
+from app.upstream.fields import TE_TRAILERS, Fields
 from middleware.errors import BadGateway, BadRequest, GatewayError
+
+TE_LINE = b"\r\n%b\r\n" % b": ".join(TE_TRAILERS)
 
 
 class Http1Connection(asyncio.Protocol):
     """A connection, idle or with one :class:`Exchange` on it. ``released`` is called when it may be used again."""
 
+    shared: Final = False
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         authority: bytes,
-        released: Callable[["Http1Connection"], None],
-        closed: Callable[["Http1Connection"], None],
+        released: Callable[[Any], None],
+        closed: Callable[[Any], None],
     ) -> None:
         self.loop = loop
         self._authority = authority
@@ -29,12 +33,15 @@ class Http1Connection(asyncio.Protocol):
         self._codec: ResponseCodec = HttptoolsCodec(self)
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
         self._exchange: Exchange | None = None
+        #: Whether the request's body goes in chunks.
+        self._chunked = False
         self._reading_paused = False
         self._write_paused = False
         self._write_waiter: asyncio.Future[None] | None = None
         #: Whether an exchange has ended well on it: only then can a request meet a connection that is being closed.
         self.used = False
-        #: When it became idle, by the event loop's clock.
+        # The pool's: whether it may be asked for, and when it became idle, by the event loop's clock
+        self.listed = False
         self.idle_since = 0.0
 
     def start(
@@ -44,6 +51,9 @@ class Http1Connection(asyncio.Protocol):
 
         Raises BadRequest where a field or the target would break out of its line.
         """
+        self._chunked = body is not None and body.length is None
+        if self._chunked:
+            fields = [*fields, (b"transfer-encoding", b"chunked")]
         try:
             head = request_head(method, target, fields, self._authority)
         except BadRequest:
@@ -56,9 +66,14 @@ class Http1Connection(asyncio.Protocol):
         return exchange
 
     @property
-    def closing(self) -> bool:
-        """Whether it can take no request any more."""
-        return self._transport.is_closing()
+    def free(self) -> int:
+        """How many requests it takes now."""
+        return 0 if self._exchange is not None or self._transport.is_closing() else 1
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is an exchange on it."""
+        return self._exchange is not None
 
     def close(self) -> None:
         """End it at once; what is under way on it fails."""
@@ -146,13 +161,18 @@ class Http1Connection(asyncio.Protocol):
 
     async def write(self, data: bytes) -> None:
         """Send, and wait while the backend does not take it."""
-        self._transport.write(data)
+        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
         while self._write_paused:
             self._write_waiter = self.loop.create_future()
             try:
                 await self._write_waiter
             finally:
                 self._write_waiter = None
+
+    def end_body(self, trailers: Fields) -> None:
+        """The request's body ends. One that has a length has no place for ``trailers``."""
+        if self._chunked:
+            self._transport.write(b"\r\n".join((b"0", *map(b": ".join, trailers), b"", b"")))
 
     def give_up(self, exchange: Exchange) -> None:
         """``exchange`` is of no interest any more; with it the connection, unless it has ended already."""
@@ -181,12 +201,16 @@ class Http1Connection(asyncio.Protocol):
 def request_head(method: str, target: bytes, fields: Fields, authority: bytes) -> bytes:
     """The bytes of a request's head. Raises BadRequest where a field or the target would break out of its line.
 
-    A client of HTTP/1.0 may have named no host, where HTTP/1.1 must (RFC 9112 §3.2): then it is ``authority``.
+    A client of HTTP/1.0 may have named no host, where HTTP/1.1 must (RFC 9112 §3.2): then it is ``authority``. TE is of
+    this connection, and says so.
     """
     lines = [b"%b %b HTTP/1.1" % (method.encode(), target), *map(b": ".join, fields), b"", b""]
     head = b"\r\n".join(lines)
     if b"\r\nhost: " not in head:
         lines.insert(-2, b"host: " + authority)
+        head = b"\r\n".join(lines)
+    if TE_LINE in head:
+        lines.insert(-2, b"connection: te")
         head = b"\r\n".join(lines)
     if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
         raise BadRequest("a line break in a header field")

@@ -1,10 +1,10 @@
 """Where the requests of a backendRef go: endpoints in the manifests, an external name, or a DNS name."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from routes.graph.grants import Grants
-from routes.graph.nodes import Address, BackendNode, DNSName
+from routes.graph.nodes import Address, BackendNode, BackendProtocol, DNSName
 from routes.resources.core import Endpoints, EndpointSlice, Service, ServicePort, Workload
 from routes.resources.http import HTTPBackendRef, HTTPRoute
 from routes.resources.meta import CORE_GROUP, Key
@@ -12,8 +12,14 @@ from routes.snapshot import Snapshot
 
 #: The label by which EndpointSlices name their Service.
 SERVICE_NAME = "kubernetes.io/service-name"
-#: What a Service port's appProtocol may say of the protocol that we speak to it: HTTP/1.1.
-SERVED_APP_PROTOCOLS = (None, "", "http", "https")
+#: What a Service port's appProtocol makes us speak to it. A WebSocket begins as a request of HTTP/1.1 (RFC 6455 §1.3).
+APP_PROTOCOLS = {
+    "": BackendProtocol.HTTP,
+    "http": BackendProtocol.HTTP,
+    "https": BackendProtocol.HTTP,
+    "kubernetes.io/h2c": BackendProtocol.H2C,
+    "kubernetes.io/ws": BackendProtocol.HTTP,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +66,12 @@ class Services:
             known = ", ".join(str(port.port) for port in ports) or "none"
             message = f"{target} has no TCP port {ref.port}: it has {known}"
             return BackendNode(ref, name, reason="BackendNotFound", message=message)
-        if port is not None and port.app_protocol not in SERVED_APP_PROTOCOLS:
+        protocol = APP_PROTOCOLS.get((port.app_protocol or "") if port is not None else "")
+        if protocol is None:
+            assert port is not None
             message = f"{target}: appProtocol {port.app_protocol} is not served"
             return BackendNode(ref, name, reason="UnsupportedProtocol", message=message)
-        return self._place(ref, name, service, port)
+        return replace(self._place(ref, name, service, port), protocol=protocol)
 
     def _place(self, ref: HTTPBackendRef, name: str, service: Service, port: ServicePort | None) -> BackendNode:
         namespace = service.metadata.namespace or ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from routes.resources.gateway import Gateway, GatewayClass, Listener, RouteGroupKind, SecretObjectReference
 from routes.resources.http import HTTPBackendRef, HTTPRoute, HTTPRouteRule, ParentReference
@@ -125,6 +126,13 @@ class DNSName:
         return f"{self.host}:{self.port}"
 
 
+class BackendProtocol(StrEnum):
+    """What is spoken to a backend: HTTP/1.1, or HTTP/2 in clear without asking first (GEP-1911)."""
+
+    HTTP = "http"
+    H2C = "h2c"
+
+
 @dataclass(frozen=True, slots=True)
 class BackendNode:
     """A backendRef and where its requests go: literal ``addresses``, a ``dns`` name, or nowhere for a ``reason``."""
@@ -133,6 +141,7 @@ class BackendNode:
     name: str
     addresses: tuple[Address, ...] = ()
     dns: DNSName | None = None
+    protocol: BackendProtocol = BackendProtocol.HTTP
     reason: str = ""
     message: str = ""
     hint: str = ""

@@ -121,4 +121,4 @@ def _rule(route: Key, rule: RuleNode) -> Rule:
 def _backend(node: BackendNode) -> Backend:
     if node.reason:
         return Backend(node.name, node.ref.weight, invalid=node.message)
-    return Backend(node.name, node.ref.weight, node.addresses, node.dns)
+    return Backend(node.name, node.ref.weight, node.addresses, node.dns, protocol=node.protocol)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from routes.graph.nodes import BackendProtocol
 from routes.table.matches import Entry
 from routes.table.types import Backend, Port, RoutingTable, Rule, VirtualHost
 
@@ -60,4 +61,6 @@ def _backend(backend: Backend) -> str:
         where = f"dns {backend.dns}"
     else:
         where = ", ".join(map(str, backend.addresses)) or "503, no ready endpoint"
+    if backend.protocol != BackendProtocol.HTTP:
+        where = f"{backend.protocol} {where}"
     return f"{backend.weight} × {backend.name} → {where}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from routes.graph.nodes import Address, CertificatePair, DNSName
+from routes.graph.nodes import Address, BackendProtocol, CertificatePair, DNSName
 from routes.resources.meta import Key
 from routes.table.hostnames import HostMap
 from routes.table.matches import Entry, Headers
@@ -32,6 +32,7 @@ class Backend:
     addresses: tuple[Address, ...] = ()
     dns: DNSName | None = None
     invalid: str = ""
+    protocol: BackendProtocol = BackendProtocol.HTTP
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ def test_the_scope_of_a_request(wire: Wire, app: Steps) -> None:
         "query_string": b"c=%20",
         "headers": [(b"host", b"a")],
         "state": {},
+        "extensions": {"http.response.early_hint": {}, "http.response.trailers": {}},
     }
 
 

@@ -19,6 +19,7 @@ from tests.wire.harness import Loop, Server, Wire, cuts, undated
 from tests.wire.test_requests import REFUSED
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+GET_TRAILERS = b"GET / HTTP/1.1\r\nHost: a\r\nTE: gzip;q=0.5, Trailers\r\nConnection: te\r\n\r\n"
 POST_CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\n"
 EMPTY = OK + b"Content-Length: 0\r\n\r\n"
@@ -246,10 +247,35 @@ ANSWERS: list[tuple[str, bytes, bytes, bytes]] = [
         b"HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n",
     ),
     (
-        "without interim answers",
+        "behind interim answers",
         GET,
+        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\nConnection: y\r\nY: z\r\n\r\nHTTP/1.1 150 Odd\r\n\r\n" + EMPTY,
+        b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 150 \r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+    ),
+    (
+        "without interim answers to HTTP/1.0",
+        b"GET / HTTP/1.0\r\n\r\n",
         b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + EMPTY,
+        b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+    ),
+    (
+        "without a 100 that nobody asked for",
+        GET,
+        b"HTTP/1.1 100 Continue\r\n\r\n" + EMPTY,
         b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+    ),
+    (
+        "with trailers, for who takes them",
+        GET_TRAILERS,
+        OK + b"Trailer: X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX: 1\r\nContent-Type: x\r\n"
+        b"Set-Cookie: a\r\nX-Forwarded-For: b\r\nY: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: X\r\n\r\n2\r\nhi\r\n0\r\nx: 1\r\ny: 2\r\n\r\n",
+    ),
+    (
+        "without trailers that it has no place for",
+        GET_TRAILERS.replace(b"1.1", b"1.0"),
+        OK + b"Trailer: X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX: 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhi",
     ),
 ]
 

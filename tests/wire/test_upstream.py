@@ -12,7 +12,8 @@ import pytest
 from app.upstream import pool as pool_module
 from app.upstream.exchange import CONTINUE_TIMEOUT, HIGH_WATER, MAX_INTERIM, Exchange
 from app.upstream.pool import IDLE, Pool
-from app.upstream.transport import CONNECT_TIMEOUT, UpstreamTransport
+from app.upstream.timeouts import DEFAULT
+from app.upstream.transport import UpstreamTransport
 from middleware.errors import BadGateway, BadRequest, ClientDisconnected, ConnectFailed, GatewayError, UpstreamTimeout
 from tests.wire.harness import Fields, Loop, Wire, however_cut
 
@@ -788,7 +789,8 @@ def test_a_connection_takes_too_long(client: Client) -> None:
 
     client.loop.connecting = never
     task = client.ask()
-    client.loop.advance(CONNECT_TIMEOUT - 1)
+    assert DEFAULT.connect is not None
+    client.loop.advance(DEFAULT.connect - 1)
     assert not task.done()
     client.loop.advance(2)
     assert isinstance(failure(task), ConnectFailed)
