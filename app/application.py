@@ -15,7 +15,9 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.direct import FAILURE
 from app.lifespan import lifespan_of
+from app.listeners.cycle import Cycle
 from app.listeners.manager import PORT
 from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
@@ -62,6 +64,9 @@ class Gateway(Starlette):
         self._runtime: Runtime | None = None
         self._starts = 0
         self._starting: asyncio.Future[Runtime] | None = None
+        # Of the chain that every request passes, for those that do not.
+        self._forwarded: ForwardedMiddleware | None = None
+        self._access_log: AccessLogMiddleware | None = None
         # Where the access log goes, from its first line to the end of a server's run.
         self._lines: LineWriter | None = None
 
@@ -168,6 +173,21 @@ class Gateway(Starlette):
 
     # A request's way
 
+    def at_once(self, cycle: Cycle) -> bool:
+        """Forward a request that came over our own server and has no body, if it can be done without waiting.
+
+        False leaves it to the ASGI call, which it then is as though nothing had been.
+        """
+        runtime = self._runtime
+        if runtime is None or self._forwarded is None or self.user_middleware:
+            return False
+        scope = cycle.scope
+        try:
+            proxy = self._find(scope, runtime.table, ours=True)
+        except BadRequest:
+            return False
+        return proxy is not None and proxy.at_once(cycle, self._forwarded.fields(scope), self._access_log)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             try:
@@ -188,9 +208,11 @@ class Gateway(Starlette):
         Starlette's own chain (its error pages, exception handlers and router) is for applications with views.
         """
         app: ASGIApp = ErrorMiddleware(self._dispatch)
-        app = ForwardedMiddleware(app, trusted_proxies=self.settings.trusted_proxies, server=socket.gethostname())
+        app = self._forwarded = ForwardedMiddleware(
+            app, trusted_proxies=self.settings.trusted_proxies, server=socket.gethostname()
+        )
         if self.settings.access_log != "off":
-            app = AccessLogMiddleware(app, format=self.settings.access_log, write=self._log)
+            app = self._access_log = AccessLogMiddleware(app, format=self.settings.access_log, write=self._log)
         for layer, args, options in reversed(self.user_middleware):
             app = layer(app, *args, **options)
         return app
@@ -204,19 +226,24 @@ class Gateway(Starlette):
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
             return
+        if (failure := scope.get(FAILURE)) is not None:
+            raise failure
         runtime = self._runtime
         # A server's connections are all in one loop; asking which one is running is a system call before Python 3.12.
         if runtime is None or (CYCLE not in scope and runtime.loop is not asyncio.get_running_loop()):
             runtime = await self._started_late()
         if scope["type"] == "http":
-            proxy = self._find(scope, runtime.table)
+            proxy = self._find(scope, runtime.table, ours=CYCLE in scope)
             if proxy is not None:
                 await proxy(scope, receive, send)
                 return
         await self._unmatched(scope, receive, send)
 
-    def _find(self, scope: Scope, table: RoutingTable[RuleProxy]) -> RuleProxy | None:
-        """The rule that takes the request, by the one table that is read here. Raises BadRequest."""
+    def _find(self, scope: Scope, table: RoutingTable[RuleProxy], *, ours: bool) -> RuleProxy | None:
+        """The rule that takes the request, by the one table that is read here. Raises BadRequest.
+
+        ``ours``: the server that read it is ours, and has refused what it must.
+        """
         state = scope.get("state")
         key: PortKey | None = state.get(PORT) if state else None
         if key is None:
@@ -230,8 +257,8 @@ class Gateway(Starlette):
             if name == b"host":
                 authority = value
                 break
-        if CYCLE not in scope and sum(name == b"host" for name, _ in headers) > 1:
-            # RFC 9112 §3.2: two of them could mean two things to us and to a backend. Our own server refuses them.
+        if not ours and sum(name == b"host" for name, _ in headers) > 1:
+            # RFC 9112 §3.2: two of them could mean two things to us and to a backend.
             raise BadRequest("more than one Host")
         target = _below_mount(scope)
         path = matched_path(target)

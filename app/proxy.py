@@ -3,21 +3,25 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
+from app.direct import Direct
 from app.listeners.cycle import Cycle
 from app.upstream.balancer import WeightedSelector, least_loaded
 from app.upstream.body import Body
 from app.upstream.endpoints import Endpoints
 from app.upstream.exchange import Exchange
-from app.upstream.fields import end_to_end, forwarded
+from app.upstream.fields import Fields, end_to_end, forwarded
 from app.upstream.health import Endpoint
 from app.upstream.transport import Timeouts, UpstreamTransport
+from middleware.accesslog import AccessLogMiddleware
 from middleware.answer import CYCLE
 from middleware.errors import (
     BadGateway,
+    BadRequest,
     ClientDisconnected,
     ConnectFailed,
     NoReadyEndpoint,
@@ -37,6 +41,9 @@ HURRY: Timeouts = {"connect": 2.0}
 
 #: Where the application leaves the path below its mount, still encoded, for the rule that it found.
 TARGET_PATH = "moongate.path"
+
+#: Where a request that could not be forwarded on the spot keeps who chose what for it: a proxy, backend and endpoint.
+CHOICE = "moongate.choice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,12 @@ class RuleProxy:
         record.route = self._name
         if self.rule.invalid:
             raise NoValidBackend(detail=self.rule.invalid)
-        backend = self._selector.pick()
+        chosen: Endpoint | None = None
+        choice = scope.pop(CHOICE, None)
+        if choice is not None and choice[0] is self:
+            _, backend, chosen = choice
+        else:
+            backend = self._selector.pick()
         if backend is None:
             raise NoValidBackend(detail="no backend with a weight")
         record.backend = backend.name
@@ -83,7 +95,7 @@ class RuleProxy:
         if not endpoints:
             raise NoReadyEndpoint(detail=backend.name)
         for attempt in range(1, ATTEMPTS + 1):
-            endpoint = least_loaded(endpoints)
+            endpoint = chosen if chosen is not None and attempt == 1 else least_loaded(endpoints)
             record.endpoint = endpoint.name
             endpoint.in_flight += 1
             try:
@@ -105,12 +117,44 @@ class RuleProxy:
             finally:
                 endpoint.in_flight -= 1
 
+    def at_once(self, cycle: Cycle, fields: Fields, log: AccessLogMiddleware | None) -> bool:
+        """Forward a request without a body on the spot, if there is a connection for it; see :mod:`app.direct`.
+
+        ``fields`` are what the client sent and what the gateway says. The choice that was made in vain stands.
+        """
+        scope = cycle.scope
+        backend = self._selector.pick() if not self.rule.invalid else None
+        if backend is None:
+            return False
+        endpoint: Endpoint | None = None
+        if not backend.invalid:
+            upstream = self._upstream
+            addresses = backend.addresses if backend.dns is None else upstream.endpoints.resolved(backend.dns)
+            endpoints = self._endpoints(backend.name, addresses) if addresses else ()
+            if endpoints:
+                endpoint = least_loaded(endpoints)
+                connection = endpoint.pool.take()
+                if connection is not None:
+                    with suppress(BadRequest):
+                        direct = Direct(cycle, endpoint, log)
+                        direct.start(connection, target_of(scope), forwarded(fields)[0], self._name, backend.name)
+                        return True
+        scope[CHOICE] = self, backend, endpoint
+        return False
+
     def _endpoints(self, backend: str, addresses: tuple[Address, ...]) -> tuple[Endpoint, ...]:
         known = self._known.get(backend)
         if known is None or known[0] is not addresses:
             endpoints = self._upstream.endpoints.at(addresses, joining=known is not None)
             known = self._known[backend] = (addresses, endpoints)
         return known[1]
+
+
+def target_of(scope: Scope) -> bytes:
+    """The request target for the backend."""
+    path: bytes = scope[TARGET_PATH]
+    query: bytes = scope["query_string"]
+    return b"%b?%b" % (path, query) if query else path
 
 
 class _Forwarding:
@@ -152,9 +196,7 @@ class _Forwarding:
             if length is None:
                 fields.append((b"transfer-encoding", b"chunked"))
             body = Body(self._body(), length, waits)
-        target: bytes = scope[TARGET_PATH]
-        if scope["query_string"]:
-            target = b"%b?%b" % (target, scope["query_string"])
+        target = target_of(scope)
         try:
             exchange = await transport.exchange(
                 endpoint.pool, scope["method"], target, fields, body, timeouts, self._direct

@@ -101,15 +101,15 @@ class ForwardedMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        client = scope.get("client")
-        peer = _NOBODY if client is None else self._peer(client[0])
         # The caller's scope and list stay as they are: others may still read them.
         scope = scope.copy()  # type: ignore[attr-defined]  # a dict, as the ASGI specification has it
-        scope["headers"] = self._headers(scope, peer)
+        scope["headers"] = self.fields(scope)
         await self.app(scope, receive, send)
 
-    def _headers(self, scope: Scope, peer: _Peer) -> list[tuple[bytes, bytes]]:
-        """The fields of ``scope`` with what ``peer`` may not say taken out, and what we say put at the end."""
+    def fields(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        """The fields of ``scope`` with what its peer may not say taken out, and what we say put at the end."""
+        client = scope.get("client")
+        peer = _NOBODY if client is None else self._peer(client[0])
         headers: list[tuple[bytes, bytes]] = []
         keep = headers.append
         kind_of = _KINDS.get

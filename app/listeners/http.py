@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast
 
 from starlette.types import Scope
@@ -54,6 +54,8 @@ class GatewayProtocol(asyncio.Protocol):
         self.loop = _loop or asyncio.get_running_loop()
         self._config = config
         self._app = config.loaded_app
+        #: What the application can do without a task; see app.direct.
+        self._at_once: Callable[[Cycle], bool] | None = getattr(self._app, "at_once", None)
         self._app_state = app_state
         self._limit = config.limit_concurrency
         self._root_path: str = config.root_path
@@ -301,11 +303,18 @@ class GatewayProtocol(asyncio.Protocol):
         if self._limit is not None and len(state.connections) > self._limit:
             self.refuse(cycle, 503, "too many connections")
             return
+        if at_once and cycle.request_complete and self._at_once is not None and self._at_once(cycle):
+            return
         run = cycle.run(self._app, state)
         task = _task(run, self.loop) if at_once else self.loop.create_task(run)
         if not task.done():
             cycle.task = task
             state.tasks.add(task)
+
+    def serve(self, cycle: Cycle) -> None:
+        """Have the application answer what it could not forward on the spot."""
+        cycle.task = self.loop.create_task(cycle.run(self._app, self._server_state))
+        self._server_state.tasks.add(cycle.task)
 
     def _next(self) -> None:
         """Go on behind a request that was read and answered; not while its answer waits for the client."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import httpx2
@@ -53,8 +53,8 @@ class Exchange(httpx2.AsyncByteStream):
     """
 
     __slots__ = (
-        "_body", "_chunks", "_connection", "_cycle", "_ended", "_failure", "_interim", "_limit", "_patience", "_sender",
-        "_size", "_waiter", "answered_at", "fields", "sent", "status", "trailers", "unanswered",
+        "_body", "_chunks", "_connection", "_cycle", "_ended", "_interim", "_limit", "_patience", "_sender",
+        "_size", "_waiter", "answered_at", "failure", "fields", "on_done", "sent", "status", "trailers", "unanswered",
     )  # fmt: skip
 
     def __init__(self, connection: ExchangeConnection, body: Body | None, cycle: Cycle | None) -> None:
@@ -81,7 +81,10 @@ class Exchange(httpx2.AsyncByteStream):
         self._chunks: list[bytes] = []
         self._size = 0
         self._ended = False
-        self._failure: GatewayError | None = None
+        #: Why there will be no (whole) response.
+        self.failure: GatewayError | None = None
+        #: Called when the response is complete, or will never be.
+        self.on_done: Callable[[], object] | None = None
 
     # What the connection tells
 
@@ -123,13 +126,19 @@ class Exchange(httpx2.AsyncByteStream):
         self._stop_sending()
         if self._cycle is not None:
             self._cycle.end()
-        self._wake()
+        self._finish()
 
     def on_failure(self, error: GatewayError) -> None:
         """Nothing more will come."""
-        self._failure = error
+        self.failure = error
         self._stop_sending()
-        self._wake()
+        self._finish()
+
+    def _finish(self) -> None:
+        if self.on_done is not None:
+            self.on_done()
+        else:
+            self._wake()
 
     def waiting(self) -> int:
         """How many bytes wait for the client, of those that have come; what has come is sent."""
@@ -159,21 +168,21 @@ class Exchange(httpx2.AsyncByteStream):
         Raises BadGateway where the connection ends first or the answer is none, and what the request's body raised.
         """
         while not self.status:
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
             await self._wait()
 
     async def end(self) -> None:
         """Wait until ``cycle`` has got the whole response. Raises as :meth:`head` and :meth:`take`."""
         while not self._ended:
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
             await self._wait()
 
     @property
     def ready(self) -> bool:
         """Whether :meth:`take` would not wait."""
-        return bool(self._chunks) or self._ended or self._failure is not None
+        return bool(self._chunks) or self._ended or self.failure is not None
 
     async def take(self) -> tuple[bytes, bool]:
         """Everything of the body that is there, and whether more is to come; waits until there is something.
@@ -183,8 +192,8 @@ class Exchange(httpx2.AsyncByteStream):
         while not self._chunks:
             if self._ended:
                 return b"", False
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
             await self._wait()
         chunks = self._chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
