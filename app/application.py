@@ -263,10 +263,12 @@ class Gateway(Starlette):
         target = _below_mount(scope)
         path = matched_path(target)
         if path is None:
-            raise BadRequest("the path has dot segments")
+            raise BadRequest("the path could mean another to a backend")
         host = host_of(authority.decode("latin-1"))
         proxy = port.find(host, path, scope["method"], headers, scope["query_string"])
         if proxy is not None:
+            if port.in_doubt(host, path):
+                raise BadRequest("the path could mean another to a backend")
             scope[TARGET_PATH] = target
         return proxy
 

@@ -3,12 +3,12 @@
 A codec is kept for a whole connection. It must refuse what could be read in two ways (RFC 9112 §6, §11): two lengths
 that differ, a length beside a transfer coding, a bare line feed, a folded line, a malformed chunk.
 
-Why httptools: the wire suite runs over a codec on zttp, too (``tests/wire/zttp_codec.py``, with which both are held
-against each other on random bytes). Of the suite's cases httptools fails none; zttp takes anything for a chunk's
-extension, refuses more than 100 fields and lines of more than 16 KiB, which backends do send and it does not let one
-change, and calls itself experimental. By ``python -m benchmarks.codecs`` (httptools 0.9, zttp 0.0.35, CPython 3.11) they
-cost the same for a small response, 4.5 against 4.4 µs; for 64 KiB of a body 1.9 against 0.4 µs, since zttp copies
-nothing, and in 16 chunks 4.5 against 18 µs.
+Why httptools: the wire suite runs over a codec on zttp, too (``tests/wire/zttp_codec.py``), and random bytes hold the
+two against each other. httptools fails no case. zttp takes anything for a chunk's extension; refuses more than 100
+fields and lines of more than 16 KiB, which backends do send, and does not let one change that; and calls itself
+experimental. By ``python -m benchmarks.codecs`` (httptools 0.9, zttp 0.0.35, CPython 3.11) both cost the same for a
+small response, 4.5 and 4.4 µs; for 64 KiB of a body 1.9 and 0.4 µs, as zttp copies nothing, and in 16 chunks 4.5 and
+18 µs.
 """
 
 from typing import Protocol
