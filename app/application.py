@@ -29,6 +29,7 @@ from middleware.answer import CYCLE
 from middleware.errors import BadRequest, ErrorMiddleware, NoRoute
 from middleware.forwarded import ForwardedMiddleware
 from middleware.linewriter import LineWriter
+from middleware.via import ViaMiddleware
 from routes.table.hostnames import host_of
 from routes.table.paths import matched_path
 from routes.table.types import PortKey, RoutingTable
@@ -207,7 +208,10 @@ class Gateway(Starlette):
 
         Starlette's own chain (its error pages, exception handlers and router) is for applications with views.
         """
-        app: ASGIApp = ErrorMiddleware(self._dispatch)
+        app: ASGIApp = self._dispatch
+        if self.settings.via:
+            app = ViaMiddleware(app, pseudonym=self.settings.via)
+        app = ErrorMiddleware(app)
         app = self._forwarded = ForwardedMiddleware(
             app, trusted_proxies=self.settings.trusted_proxies, server=socket.gethostname()
         )
