@@ -26,7 +26,7 @@ from app.runtime import Runtime, StartError
 from app.settings import Settings, complaint
 from middleware.accesslog import AccessLogMiddleware
 from middleware.answer import CYCLE
-from middleware.errors import BadRequest, ErrorMiddleware, NoRoute
+from middleware.errors import BadRequest, ErrorMiddleware, GatewayError, NoRoute
 from middleware.forwarded import ForwardedMiddleware
 from middleware.linewriter import LineWriter
 from middleware.via import ViaMiddleware
@@ -70,6 +70,7 @@ class Gateway(Starlette):
         self._access_log: AccessLogMiddleware | None = None
         # Where the access log goes, from its first line to the end of a server's run.
         self._lines: LineWriter | None = None
+        self._access_log: AccessLogMiddleware | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -220,6 +221,11 @@ class Gateway(Starlette):
         for layer, args, options in reversed(self.user_middleware):
             app = layer(app, *args, **options)
         return app
+
+    def on_refused(self, scope: Scope, error: GatewayError) -> None:
+        """A connection of ours refused what never became a request for :meth:`__call__`: the log is to have it, too."""
+        if self._access_log is not None:
+            self._access_log.refused(scope, error.status, error.flag)
 
     def _log(self, line: str) -> None:
         if self._lines is None:

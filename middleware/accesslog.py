@@ -23,6 +23,12 @@ CLIENT_CLOSED_REQUEST: Final = 499
 """Logged, as nginx does, for a client that left before it was answered. It is never sent."""
 
 
+MAX_REFUSED: Final = 512
+"""Bytes of a target or a field that are logged of what was no request."""
+
+_LOGGED = frozenset({b"host", b"referer", b"user-agent"})
+
+
 class AccessLogMiddleware:
     """Writes one line for each request and each WebSocket when it is over, however it ended.
 
@@ -74,6 +80,33 @@ class AccessLogMiddleware:
         except Exception:
             # A log that cannot be written must not turn an answered request into a failed one.
             logger.exception("an access log line could not be written")
+
+    def refused(self, scope: Scope, status: int, flag: str) -> None:
+        """Write the line of a request that a server's connection answered with ``status``, since it was none.
+
+        ``scope`` holds what is known of it; of the texts, which may be anything, the line gets a part.
+        """
+        known = [(name, value[:MAX_REFUSED]) for name, value in scope["headers"] if name in _LOGGED]
+        scope = {
+            **scope,
+            "headers": known,
+            "raw_path": scope["raw_path"][:MAX_REFUSED],
+            RECORD: RequestRecord(flags=flag),
+        }
+        responder = _Responder(scope, _nothing, _nowhere, next(self._numbers))
+        responder.status = status
+        try:
+            self._write(self._render(responder))
+        except Exception:
+            logger.exception("an access log line could not be written")
+
+
+async def _nothing() -> Message:
+    raise RuntimeError("nothing is received of what was refused")
+
+
+async def _nowhere(message: Message) -> None:
+    raise RuntimeError("nothing is sent to what was refused")
 
 
 class Responder:

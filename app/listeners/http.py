@@ -21,7 +21,7 @@ from app.listeners.cycle import Cycle
 from app.listeners.reader import RequestReader
 from app.listeners.response import Http1Cycle, refusal
 from app.listeners.target import Fields, decoded
-from middleware.errors import BadRequest, GatewayError, RequestTimeout
+from middleware.errors import BadRequest, GatewayError, RequestTimeout, TooManyConnections
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,8 @@ class GatewayProtocol(asyncio.Protocol):
         #: What the application can do without a task; see app.direct.
         self._at_once: Callable[[Cycle], bool] | None = getattr(self._app, "at_once", None)
         self._app_state = app_state
+        #: Where the application wants to hear of requests that it never gets.
+        self._on_refused = getattr(self._app, "on_refused", None)
         self._limit = config.limit_concurrency
         self._root_path: str = config.root_path
         self._raw_root_path = self._root_path.encode()
@@ -301,7 +303,9 @@ class GatewayProtocol(asyncio.Protocol):
         cycle.running = True
         state = self._server_state
         if self._limit is not None and len(state.connections) > self._limit:
-            self.refuse(cycle, 503, "too many connections")
+            if self._on_refused is not None:
+                self._on_refused(cycle.scope, TooManyConnections())
+            self.refuse(cycle, TooManyConnections.status, TooManyConnections.message)
             return
         if at_once and cycle.request_complete and self._at_once is not None and self._at_once(cycle):
             return
@@ -345,6 +349,8 @@ class GatewayProtocol(asyncio.Protocol):
         reading, self._reading = self._reading, None
         head_only = self._reader.head_only if reading is None else reading.head_only
         self._farewell = refusal(error.status, error.message, head_only=head_only)
+        if self._on_refused is not None and (reading is None or not reading.running):
+            self._on_refused(self._scope_of_begun() if reading is None else reading.scope, error)
         self._clock.rest()
         if cycle is None:
             self._say_farewell(self._farewell)
@@ -359,6 +365,19 @@ class GatewayProtocol(asyncio.Protocol):
         else:
             cycle.on_connection_lost()
             self._say_farewell(self._farewell)
+
+    def _scope_of_begun(self) -> Scope:
+        method, version, target, fields = self._reader.begun
+        return {
+            "type": "http",
+            "http_version": version,
+            "method": method,
+            "scheme": self._scheme,
+            "client": self._client,
+            "raw_path": target,
+            "headers": fields,
+            "state": self._app_state,
+        }
 
     def _say_farewell(self, data: bytes) -> None:
         self.write(data)

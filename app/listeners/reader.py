@@ -90,6 +90,19 @@ class RequestReader:
         """Whether the head that is being read is one of HEAD, whose answer has no body."""
         return self.in_head and self._parser.get_method() == b"HEAD"
 
+    @property
+    def begun(self) -> tuple[str, str, bytes, Fields]:
+        """Method, version, target and fields of the head that is being read, as far as they have come."""
+        if not (self.in_head and self._target):
+            return "-", "1.1", b"-", []
+        version = self._parser.get_http_version()
+        return (
+            self._parser.get_method().decode("ascii"),
+            version if version != "0.0" else "1.1",
+            self._target,
+            self._fields,
+        )
+
     def feed(self, data: bytes) -> None:
         """Take bytes and tell the sink. Raises GatewayError, after which the reader is of no more use."""
         rest = data
