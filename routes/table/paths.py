@@ -113,6 +113,8 @@ def matched_path(raw: bytes) -> str | None:
     path = raw.decode("latin-1")
     if "%" in path:
         path = _ESCAPE.sub(_plain, path)
+    elif not ("/." in path or "//" in path or ";" in path or "\\" in path):
+        return path
     lax = lax_reading(path)
     if lax is not path and ("%00" in lax or _SLASH_IN_PARAMETER.search(_ENCODED_TWICE.sub("%", path))):
         return None
