@@ -65,12 +65,11 @@ class Gateway(Starlette):
         self._runtime: Runtime | None = None
         self._starts = 0
         self._starting: asyncio.Future[Runtime] | None = None
-        # Of the chain that every request passes, for those that do not.
+        # Of the chain that every request passes, for those that do not; where all must, there is none of the former.
         self._forwarded: ForwardedMiddleware | None = None
         self._access_log: AccessLogMiddleware | None = None
         # Where the access log goes, from its first line to the end of a server's run.
         self._lines: LineWriter | None = None
-        self._access_log: AccessLogMiddleware | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -213,9 +212,11 @@ class Gateway(Starlette):
         if self.settings.via:
             app = ViaMiddleware(app, pseudonym=self.settings.via)
         app = ErrorMiddleware(app)
-        app = self._forwarded = ForwardedMiddleware(
+        app = forwarded = ForwardedMiddleware(
             app, trusted_proxies=self.settings.trusted_proxies, server=socket.gethostname()
         )
+        if not self.settings.via:
+            self._forwarded = forwarded
         if self.settings.access_log != "off":
             app = self._access_log = AccessLogMiddleware(app, format=self.settings.access_log, write=self._log)
         for layer, args, options in reversed(self.user_middleware):

@@ -93,7 +93,7 @@ class AccessLogMiddleware:
             "raw_path": scope["raw_path"][:MAX_REFUSED],
             RECORD: RequestRecord(flags=flag),
         }
-        responder = _Responder(scope, _nothing, _nowhere, next(self._numbers))
+        responder = Responder(scope, _nothing, _nowhere, next(self._numbers))
         responder.status = status
         try:
             self._write(self._render(responder))

@@ -130,11 +130,6 @@ class Cycle:
             else:
                 self._connection.refuse(self, 500, "the application failed")
 
-    @property
-    def scope(self) -> Scope:
-        """The request's ASGI scope, until it runs."""
-        return self._scope
-
     # What the connection tells
 
     def on_body(self, data: bytes) -> bool:
