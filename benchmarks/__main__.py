@@ -89,7 +89,7 @@ def _expected(rows: Sequence[Row], programs: Programs, rounds: int, seconds: int
     total = 0.0
     for row in rows:
         able = sum(peer.cannot(row) is None for peer, _ in programs.values())
-        each = 10.0 if row.load is Load.IDLE else rounds * (seconds + 0.3) + WARM + 1
+        each = 25.0 if row.load is Load.IDLE else rounds * (seconds + 0.3) + WARM + 1
         total += able * each + 4 + row.hosts / 500
     return total
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,15 +10,9 @@ from pathlib import Path
 from typing import cast
 
 from benchmarks.measure import OTHER_CPUS, run_on
+from benchmarks.processes import end, free_port, wait_until_served
 from benchmarks.rows import SIZES
 from benchmarks.websocket import Frames, accept_key, frame
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -46,6 +39,7 @@ http {{
       proxy_pass http://self/ok;
     }}
     location = /ws {{
+      if ($http_upgrade = "") {{ return 426; }}
       proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_read_timeout 600s;
       proxy_pass http://127.0.0.1:{echo_port};
     }}
@@ -61,13 +55,13 @@ http {{
         for command in commands
     ]
     try:
+        for each, process in zip((port, echo_port), processes, strict=True):
+            wait_until_served(each, process, Path(log.name))
         yield port
     finally:
         log.close()
         for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait()
+            end(process)
 
 
 class Echo(asyncio.Protocol):

@@ -105,12 +105,15 @@ async def websocket(options: argparse.Namespace) -> Found:
 async def handshakes(options: argparse.Namespace) -> Found:
     """A new TLS connection for every request, never resumed."""
     latencies: list[float] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
     start = time.perf_counter()
 
     async def repeat() -> None:
         while (before := time.perf_counter()) < start + options.seconds:
             reader, writer = await asyncio.open_connection(
-                "127.0.0.1", options.port, ssl=_context(), server_hostname=options.host
+                "127.0.0.1", options.port, ssl=context, server_hostname=options.host
             )
             body = await ask(reader, writer, options.host, options.path, "Connection: close\r\n")
             if len(body) != options.size:
@@ -125,7 +128,8 @@ async def handshakes(options: argparse.Namespace) -> Found:
 async def idle(options: argparse.Namespace) -> Found:
     """Connections that have had one answer and ask for no more."""
     latencies: list[float] = []
-    kept = []
+    kept: list[asyncio.StreamReader] = []
+    writers: list[asyncio.StreamWriter] = []
     turn = asyncio.Semaphore(50)
     start = time.perf_counter()
 
@@ -133,7 +137,8 @@ async def idle(options: argparse.Namespace) -> Found:
         async with turn:
             before = time.perf_counter()
             reader, writer = await asyncio.open_connection("127.0.0.1", options.port)
-            kept.append(writer)
+            kept.append(reader)
+            writers.append(writer)  # or it would be closed
             if len(await ask(reader, writer, options.host, options.path)) != options.size:
                 raise ValueError("an answer of the wrong length")
             latencies.append(time.perf_counter() - before)
@@ -141,25 +146,26 @@ async def idle(options: argparse.Namespace) -> Found:
     await asyncio.gather(*(open_one() for _ in range(options.connections)))
     _print(_summary(latencies, time.perf_counter() - start))
     await _end_of_input()
-    gone = sum(writer.transport.is_closing() for writer in kept)
-    if gone:
-        raise ValueError(f"{gone} of {len(kept)} connections did not stay open")
+    if gone := await _ended(kept):
+        raise ValueError(f"{gone} of {len(kept)} connections were not kept open")
     return {}
 
 
 async def sockets(options: argparse.Namespace) -> Found:
     """WebSockets that say nothing."""
-    kept = []
+    kept: list[asyncio.StreamReader] = []
+    writers = []  # or they would be closed
     for _ in range(options.connections):
         reader, writer = await asyncio.open_connection("127.0.0.1", options.port)
         writer.write(upgrade(options.host, options.path))
         head = await reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 101 "):
             raise ValueError(f"no WebSocket: {head.splitlines()[0].decode('latin-1')}")
-        kept.append((reader, writer))
+        kept.append(reader)
+        writers.append(writer)
     _print({"open": len(kept)})
     await _end_of_input()
-    return {"open": sum(not (reader.at_eof() or writer.transport.is_closing()) for reader, writer in kept)}
+    return {"open": len(kept) - await _ended(kept)}
 
 
 async def slow(options: argparse.Namespace) -> Found:
@@ -175,9 +181,12 @@ async def slow(options: argparse.Namespace) -> Found:
             with contextlib.suppress(OSError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", options.port)
                 writer.write((heads if number % 2 else bodies).encode())
-                while not (reader.at_eof() or writer.transport.is_closing()):
-                    await asyncio.sleep(1)
-                    writer.write(b"x")
+                while True:
+                    try:
+                        if not await asyncio.wait_for(reader.read(65536), 1):
+                            break
+                    except TimeoutError:
+                        writer.write(b"x")
                 writer.transport.abort()
             cut += 1
 
@@ -190,11 +199,14 @@ async def slow(options: argparse.Namespace) -> Found:
     return {"cut": cut}
 
 
-def _context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+async def _ended(readers: list[asyncio.StreamReader]) -> int:
+    """How many have come to their end."""
+    done, rest = await asyncio.wait([asyncio.create_task(reader.read()) for reader in readers], timeout=0.5)
+    for task in rest:
+        task.cancel()
+    for task in done:
+        task.exception()  # has been seen
+    return len(done)
 
 
 def _summary(latencies: list[float], seconds: float) -> Found:

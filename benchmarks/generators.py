@@ -18,6 +18,9 @@ from benchmarks.measure import OTHER_CPUS, run_on
 from benchmarks.rows import CONNECTIONS, IDLE, STREAMS, Front, Load, Row
 
 ROOT = Path(__file__).parents[1]
+#: Ends a client that holds connections, and gives what it says of them then.
+End = Callable[[], dict[str, Any]]
+
 UPLOADED = b"ok"  # what the backend answers to an upload
 #: How long a generator may take beyond its time.
 PATIENCE = 30.0
@@ -29,7 +32,10 @@ SHAKING = 16
 INSTALL = {"wrk": "apt-get install wrk", "h2load": "apt-get install nghttp2-client"}
 
 _SCRIPT = """
-local requests, count, at = {}, HOSTS, 0
+local lookup, requests, count, at = wrk.lookup, {}, HOSTS, 0
+function wrk.lookup(host, service)
+  return lookup("127.0.0.1", service)
+end
 function init(args)
   for i = 0, count - 1 do
     requests[i] = wrk.format("METHOD", nil, {Host = "host-" .. i .. ".test"}, BODY)
@@ -50,6 +56,10 @@ end
 
 class WrongAnswerError(Exception):
     """Answers were not what they should be: no number is to be had."""
+
+
+class NoAnswerError(WrongAnswerError):
+    """There was none within the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +93,14 @@ def wrk(row: Row, port: int, seconds: int, folder: Path, connections: int = CONN
         _SCRIPT.replace("METHOD", row.load).replace("BODY", body).replace("HOSTS", str(row.hosts)), encoding="utf-8"
     )
     scheme = "https" if row.front is Front.HTTP1_TLS else "http"
-    url = f"{scheme}://127.0.0.1:{port}{row.path}"
+    url = f"{scheme}://host-0.test:{port}{row.path}"
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script), url]
     output = _run(command, seconds)
     found = json.loads(output[output.rindex("\n{") :])
     size = len(UPLOADED) if upload else row.size
     requests = found["requests"]
     if not requests:
-        raise WrongAnswerError(f"no answer in {seconds} s")
+        raise NoAnswerError(f"no answer in {seconds} s")
     if found["errors"]:
         raise WrongAnswerError(f"{found['errors']} errors in {requests} answers")
     # wrk counts what it reads, heads included, and what was under way at the end.
@@ -125,7 +135,7 @@ def h2load(row: Row, port: int, seconds: int, folder: Path, requests: int = 0) -
     done, failed = (int(found) for found in _find(r" (\d+) succeeded, (\d+) failed", output))
     right, other = int(_find(r"(\d+) 2xx", output)[0]), sum(map(int, re.findall(r"(\d+) [345]xx", output)))
     if not done and not failed:
-        raise WrongAnswerError(f"no answer in {seconds} s")
+        raise NoAnswerError(f"no answer in {seconds} s")
     if failed or other or right < done:  # of some, only the head was there at the end
         raise WrongAnswerError(f"{done} answers, {right} with 2xx, {other} with others, {failed} failed")
     data = int(_find(r"\((\d+)\) data", output)[0])
@@ -154,7 +164,7 @@ def held(row: Row, port: int, connections: int = IDLE) -> Iterator[Answers]:
 
 
 @contextlib.contextmanager
-def holding(command: list[str]) -> Iterator[tuple[dict[str, Any], Callable[[], dict[str, Any]]]]:
+def holding(command: list[str]) -> Iterator[tuple[dict[str, Any], End]]:
     """A client that holds connections: what it said when all were open, and a function that ends it and gives what it
     says of them then. Raises WrongAnswerError."""
     pin = partial(run_on, OTHER_CPUS)

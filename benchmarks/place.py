@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from benchmarks.backend import free_port
+from benchmarks.processes import free_port
 from benchmarks.rows import Front
 
 #: What X-Forwarded-Server says.

@@ -135,6 +135,7 @@ http {{
   client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder};
   scgi_temp_path {folder}; proxy_max_temp_file_size 0; proxy_buffers 16 64k; proxy_buffer_size 64k;
   proxy_busy_buffers_size 128k; proxy_http_version 1.1; proxy_request_buffering off; client_max_body_size 0;
+  client_body_buffer_size 64k;
   proxy_read_timeout 600s; proxy_send_timeout 600s; client_body_timeout 600s;
   ssl_certificate {place.certificate}; ssl_certificate_key {place.key}; ssl_protocols TLSv1.2 TLSv1.3;
   map $http_upgrade $connection_out {{ default upgrade; "" ""; }}

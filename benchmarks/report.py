@@ -44,11 +44,9 @@ class Found:
 
     def ratio(self, base: "Found | None") -> float | None:
         """CPU in ratio to another's, taken in each round; the median of these."""
-        if not self.samples or base is None or not base.samples:
-            return None
-        return statistics.median(
-            one.cpu / other.cpu for one, other in zip(self.samples, base.samples, strict=False) if other.cpu
-        )
+        others = base.samples if base is not None else []
+        ratios = [one.cpu / other.cpu for one, other in zip(self.samples, others, strict=False) if other.cpu]
+        return statistics.median(ratios) if ratios else None
 
 
 Results = Mapping[Row, Mapping[str, Found]]
@@ -75,8 +73,7 @@ def markdown(results: Results, around: Mapping[str, str], notes: Sequence[str]) 
     lines = [
         f"Measured {around['date']} on {around['machine']}, {around['kernel']}, Python {around['python']}, with "
         f"`{around['command']}`: {around['versions']}.",
-        "",
-        *_summary(results),
+        *_summary({row: found for row, found in results.items() if row.load is not Load.IDLE}),
     ]
     for group, rows in groupby(results, key=lambda row: row.group):
         lines += ["", f"### {group}", "", *_details({row: results[row] for row in rows})]
@@ -93,17 +90,19 @@ def as_json(results: Results, around: Mapping[str, str], notes: Sequence[str]) -
 
 
 def _summary(results: Results) -> Iterator[str]:
+    if not results:
+        return
+    yield ""
     names = list(dict.fromkeys(name for found in results.values() for name in found))
     with_base = any(BASE in found for found in results.values())
-    yield f"CPU of the whole process per request, in ratio to {BASE.title()}'s:" if with_base else "CPU µs per request:"
+    yield f"CPU of the whole process per request, in ratio to {BASE}'s:" if with_base else "CPU µs per request:"
     yield ""
     heads = [f"{name}, µs" if name == BASE else name for name in names]
     yield f"| | {' | '.join(heads)} |"
     yield f"|---|{'--:|' * len(names)}"
     for row, found in results.items():
-        if row.load is not Load.IDLE:
-            base = found.get(BASE)
-            yield f"| {row.title} | {' | '.join(_cell(name, found.get(name), base, with_base) for name in names)} |"
+        base = found.get(BASE)
+        yield f"| {row.title} | {' | '.join(_cell(name, found.get(name), base, with_base) for name in names)} |"
 
 
 def _cell(name: str, one: Found | None, base: Found | None, ratios: bool) -> str:
@@ -121,8 +120,8 @@ def _details(results: Results) -> Iterator[str]:
     idle = rows[0].load is Load.IDLE
     memory = "KiB per connection" if idle else "memory MiB"
     unit = "connection" if idle else "request"
-    extra = f" × {BYTES_BASE.title()} |" if per_byte else ""
-    yield f"| | | {unit}s/s | p50 ms | p99 ms | CPU µs/{unit} | × {BASE.title()} |{extra} {memory} |"
+    extra = f" × {BYTES_BASE} |" if per_byte else ""
+    yield f"| | | {unit}s/s | p50 ms | p99 ms | CPU µs/{unit} | × {BASE} |{extra} {memory} |"
     yield f"|---|---|{'--:|' * (7 if per_byte else 6)}"
     for row, found in results.items():
         for name, one in found.items():

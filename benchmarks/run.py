@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -10,17 +9,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import generators, measure
-from benchmarks.generators import WrongAnswerError
+from benchmarks.generators import NoAnswerError, WrongAnswerError
 from benchmarks.install import program
 from benchmarks.peers import Peer
 from benchmarks.place import Place
+from benchmarks.processes import StartError, end, wait_until_served
 from benchmarks.report import Found, Sample
 from benchmarks.rows import IDLE, Front, Load, Row
 
 #: Seconds of load before the first round, and until memory is read when connections are idle.
 WARM, SETTLE = 1, 1
-#: Seconds that a proxy may take to serve; 10,000 hosts take some a while.
-PATIENCE = 90.0
 #: A peer may still have to learn these; of all others a wrong answer is an error.
 _OPTIONAL = (Front.HTTP2_TLS, Front.H2C, Front.WEBSOCKET)
 
@@ -76,7 +74,7 @@ class Run:
             try:
                 wait_until_served(port, process, place.folder / "log")
                 self._probe(port)
-            except WrongAnswerError as error:
+            except (StartError, WrongAnswerError) as error:
                 self._drop(name, Found(reason=str(error), wrong=self.row.front not in _OPTIONAL))
 
     def _probe(self, port: int) -> None:
@@ -93,7 +91,6 @@ class Run:
     def _drop(self, name: str, found: Found) -> None:
         self.results[name] = found
         _, process = self._running.pop(name)
-        process.terminate()
         end(process)
 
     def _take_turns(self, turn: Turn) -> None:
@@ -101,7 +98,7 @@ class Run:
             try:
                 sample = turn(port, process.pid)
             except WrongAnswerError as error:
-                self._drop(name, Found(reason=str(error), wrong=True))
+                self._drop(name, Found(reason=str(error), wrong=not isinstance(error, NoAnswerError)))
             else:
                 if sample is not None:
                     self.results[name].samples.append(sample)
@@ -139,26 +136,3 @@ class Run:
         with contextlib.suppress(WrongAnswerError):  # a profiled round is no measurement
             generators.generate(self.row, port, seconds + 1, self.folder)
         end(recorder)
-
-
-def wait_until_served(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until somebody listens. Raises WrongAnswerError with the last word of the log where nobody does."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            lines = log.read_text(errors="replace").strip().splitlines()
-            raise WrongAnswerError(f"ended at its start: {lines[-1] if lines else process.returncode}")
-        with socket.socket() as connection:
-            if connection.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise WrongAnswerError(f"did not listen within {PATIENCE:.0f} s")
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Wait for the end of a process that was told to end, and make it come."""
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
