@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from benchmarks.run import WARM, Programs, Run
 def main() -> None:
     """Run what was asked for. Exits with 1 if answers were wrong."""
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
     if shutil.which("nginx") is None:
         sys.exit("nginx, the backend, is missing: apt-get install nginx-light")
     rows = [row for row in ROWS if arguments.only in row.title and (row.core or arguments.only or not arguments.quick)]

@@ -248,7 +248,7 @@ def main() -> None:
     try:
         _print(asyncio.run(KINDS[options.kind](options)))
     except (OSError, ValueError, asyncio.IncompleteReadError, TimeoutError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+        sys.exit(str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

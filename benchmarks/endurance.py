@@ -10,6 +10,7 @@ WebSockets. The 99th percentile of ordinary clients must stay within twice that 
 import argparse
 import contextlib
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -56,6 +57,7 @@ def main() -> None:
     if missing or program is None:
         sys.exit(f"apt-get install {' '.join(missing)}" if missing else f"{peer.name} is missing: {peer.install}")
     measure.run_on(measure.OTHER_CPUS)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
     seconds = len(arguments.fronts) * arguments.size * (4 / arguments.rate + 2 / 200) + 6 * arguments.seconds + 15
     print(f"at most about {seconds / 60:.0f} minutes", file=sys.stderr, flush=True)
     good = True

@@ -126,7 +126,12 @@ PEERS: Sequence[Peer] = (
         partial(program, "python-traefik", "python-traefik"),
         pythons.traefik,
         _package("python-traefik"),
-        lacks={**_NO_HTTP2, **_NO_TLS, Front.WEBSOCKET: "routes no WebSocket"},
+        lacks={
+            **_NO_HTTP2,
+            **_NO_TLS,
+            Front.WEBSOCKET: "routes no WebSocket",
+            Load.IDLE: "closes idle connections after 5 s",
+        },
         note="python-traefik sets X-Forwarded-For, -Host and -Proto only, and holds whole bodies in memory",
     ),
 )

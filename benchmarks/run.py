@@ -135,4 +135,4 @@ class Run:
         recorder = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with contextlib.suppress(WrongAnswerError):  # a profiled round is no measurement
             generators.generate(self.row, port, seconds + 1, self.folder)
-        end(recorder)
+        recorder.wait()  # it ends by itself, and writes only then
