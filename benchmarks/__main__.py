@@ -24,7 +24,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
     if shutil.which("nginx") is None:
         sys.exit("nginx, the backend, is missing: apt-get install nginx-light")
-    rows = [row for row in ROWS if arguments.only in row.title and (row.core or arguments.only or not arguments.quick)]
+    rows = [row for row in ROWS if row.title == arguments.only] or [
+        row for row in ROWS if arguments.only in row.title and (row.core or arguments.only or not arguments.quick)
+    ]
     if not rows:
         sys.exit(f"no row has {arguments.only!r} in its title; there are: {'; '.join(row.title for row in ROWS)}")
     rounds = arguments.rounds or (1 if arguments.quick else 5)
@@ -45,8 +47,8 @@ def main() -> None:
         for number, row in enumerate(rows, start=1):
             _say(f"[{number}/{len(rows)}] {row.title}")
             run = Run(row, Path(folder), port, arguments.profile)
-            run.measure(programs, rounds, seconds)
             results[row] = run.results
+            run.measure(programs, rounds, seconds)
             for name, found in run.results.items():
                 _say(f"  {name:18} " + (f"{found.median('cpu'):9,.0f} µs" if found.samples else f"– {found.reason}"))
     notes += [peer.note for peer, _ in programs.values() if peer.note]
@@ -65,7 +67,12 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="the core rows, one round of 2 s: under 3 minutes")
     parser.add_argument("--peers", nargs="+", default=names, choices=names, metavar="PEER", help=", ".join(names))
-    parser.add_argument("--only", default="", metavar="TITLE", help="rows whose title has this in it, core or not")
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="TITLE",
+        help="the row of this title, else those with this in their title; core or not",
+    )
     parser.add_argument("--rounds", type=int, help="default 5")
     parser.add_argument("--seconds", type=int, help="of load in each round; default 3")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")

@@ -45,7 +45,7 @@ def main() -> None:
     )
     parser.add_argument("--peer", default="moongate", choices=names, metavar="PEER", help=", ".join(names))
     parser.add_argument("--size", type=int, default=1024, help="of a body, in MiB; default 1024")
-    parser.add_argument("--rate", type=float, default=64, help="of who is held down, in MiB/s; default 64")
+    parser.add_argument("--rate", type=float, default=32, help="of who is held down, in MiB/s; default 32")
     parser.add_argument("--crowd", type=int, default=1000, help="slow clients, and idle WebSockets; default 1000")
     parser.add_argument("--seconds", type=int, default=10, help="of ordinary load, three times, before and meanwhile")
     parser.add_argument("--fronts", nargs="+", type=Front, default=FRONTS, help="; ".join(FRONTS))
