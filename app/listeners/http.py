@@ -162,6 +162,11 @@ class GatewayProtocol(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.write(data)
 
+    def write_all(self, parts: list[bytes]) -> None:
+        """Send the bytes of a response that come in several pieces."""
+        if not self._transport.is_closing():
+            self._transport.writelines(parts)
+
     async def writable(self) -> None:
         """Wait until the client has read of what was sent, or has left."""
         while self.write_paused:

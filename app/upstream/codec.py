@@ -81,12 +81,19 @@ class HttptoolsCodec:
         self._unframed = 0
         #: Bytes that the parser has at this moment.
         self._chunk = 0
+        #: Bytes of a body of known length that are still to come.
+        self._left = 0
+        #: Whether they come by the parser, which does not look at them but makes a copy.
+        self._parsing = True
 
     def expect(self, method: str) -> None:
         self._expecting = True
         self._head_only = method == "HEAD"
 
     def feed(self, data: bytes) -> None:
+        if not self._parsing:
+            self._take(data)
+            return
         self._chunk = len(data)
         self._unframed += self._chunk
         parser = self._parser
@@ -101,6 +108,8 @@ class HttptoolsCodec:
             raise ProtocolError("a head or what is around a chunk has no end")
         if parser is not self._parser and not b"\r\n\r\n".endswith(data[-4:]):
             raise ProtocolError("bytes behind a response that has no body")
+        if self._left and self._in_body:
+            self._parsing = False
 
     def eof(self) -> None:
         if self._in_body and not self._delimited:
@@ -118,7 +127,7 @@ class HttptoolsCodec:
         if not self._expecting:
             raise ProtocolError("a response that nobody asked for")
         self._fields = []
-        self._unframed = 0
+        self._unframed = self._left = 0
         self._delimited = self._chunked = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -158,6 +167,8 @@ class HttptoolsCodec:
         if not self._in_body:
             raise ProtocolError("a body where there can be none")
         self._unframed = 0
+        if self._left:
+            self._left -= len(data)
         self._sink.on_data(data)
 
     def on_message_complete(self) -> None:
@@ -176,6 +187,21 @@ class HttptoolsCodec:
             if value.rstrip(b" ").lower() != b"chunked" or self._chunked:
                 raise ProtocolError("a transfer coding that is not chunked")
             self._chunked = True
+        elif value.isdigit():
+            self._left = int(value)
+
+    def _take(self, data: bytes) -> None:
+        """More of a body whose length is known; a parser of its own reads what comes behind it."""
+        rest = data[self._left :]
+        self._left -= len(data) - len(rest)
+        self._sink.on_data(data[: len(data) - len(rest)] if rest else data)
+        if not self._left:
+            reusable = self._parser.should_keep_alive()
+            self._parser = httptools.HttpResponseParser(self)
+            self._parsing = True
+            self._end(reusable=reusable)
+        if rest:
+            raise ProtocolError("bytes behind a response")
 
     def _end(self, *, reusable: bool) -> None:
         if len(self._fields) > MAX_FIELDS:
