@@ -24,8 +24,8 @@ class ZttpCodec:
         self._until_the_end = False
 
     def expect(self, method: str, *, upgrade: bool = False) -> None:
-        # 101 is refused also with ``upgrade``: what is behind it cannot be had from zttp. A parser for each response: what it holds behind a response can
-        # be told only by ending it.
+        # 101 is refused also with ``upgrade``: what is behind it cannot be had from zttp.
+        # A parser for each response: what it holds behind a response can be told only by ending it.
         parser = self._parser = zttp.Connection(zttp.CLIENT)
         if method == "HEAD":
             parser.send_request(b"HEAD", b"/", b"1.1", [(b"host", b"a")])
