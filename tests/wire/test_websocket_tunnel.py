@@ -263,6 +263,10 @@ def test_a_slow_client_has_not_forever_when_the_backend_has_ended(gateway: Gatew
     ended(gateway, client, backend)
 
 
+#: What a WebSocket needs for itself. Idle connections are their pools', which other tests leave as well.
+OURS = ("app.websocket", "app.listeners", "app.upstream.exchange", "websockets")
+
+
 def test_nothing_is_left_of_it(gateway: Gateway) -> None:
     """… not even a circle of references: the collector comes by rarely."""
 
@@ -283,7 +287,7 @@ def test_nothing_is_left_of_it(gateway: Gateway) -> None:
     try:
         once()
         gc.collect()
-        left = {type(thing).__name__ for thing in gc.garbage if type(thing).__module__.startswith("app.")}
+        left = {type(thing).__name__ for thing in gc.garbage if type(thing).__module__.startswith(OURS)}
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
