@@ -40,8 +40,8 @@ logger = logging.getLogger(__name__)
 class Gateway(Starlette):
     """Serves the routes that its manifests describe.
 
-    ``settings`` default to the ``MOONGATE_…`` environment, read when the gateway starts. ``app`` gets the requests that
-    no route takes, and WebSockets; without it they are answered 404. ``middleware`` are ASGI middleware of your own,
+    ``settings`` default to the ``MOONGATE_…`` environment, read when the gateway starts. ``app`` gets the requests and
+    WebSockets that no route takes; without it they are answered 404. ``middleware`` are ASGI middleware of your own,
     around everything. ``listeners``: where a server runs this application as its own, open the sockets of all listeners
     that the server does not open; otherwise a gateway opens none.
 
@@ -243,12 +243,13 @@ class Gateway(Starlette):
         # A server's connections are all in one loop; asking which one is running is a system call before Python 3.12.
         if runtime is None or (CYCLE not in scope and runtime.loop is not asyncio.get_running_loop()):
             runtime = await self._started_late()
-        if scope["type"] == "http":
-            proxy = self._find(scope, runtime.table, ours=CYCLE in scope)
-            if proxy is not None:
-                await proxy(scope, receive, send)
-                return
-        await self._unmatched(scope, receive, send)
+        proxy = self._find(scope, runtime.table, ours=CYCLE in scope)
+        if proxy is not None:
+            await proxy(scope, receive, send)
+        elif self._inner is not None:
+            await self._inner(scope, receive, send)
+        else:
+            raise NoRoute
 
     def _find(self, scope: Scope, table: RoutingTable[RuleProxy], *, ours: bool) -> RuleProxy | None:
         """The rule that takes the request, by the one table that is read here. Raises BadRequest.
@@ -276,21 +277,12 @@ class Gateway(Starlette):
         if path is None:
             raise BadRequest("the path could mean another to a backend")
         host = host_of(authority.decode("latin-1"))
-        proxy = port.find(host, path, scope["method"], headers, scope["query_string"])
+        proxy = port.find(host, path, scope.get("method", "GET"), headers, scope["query_string"])
         if proxy is not None:
             if port.in_doubt(host, path):
                 raise BadRequest("the path could mean another to a backend")
             scope[TARGET_PATH] = target
         return proxy
-
-    async def _unmatched(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._inner is not None:
-            await self._inner(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1000, "reason": "WebSocket is not served"})
-        else:
-            raise NoRoute
 
 
 def _below_mount(scope: Scope) -> bytes:

@@ -17,6 +17,7 @@ from app.upstream.exchange import Exchange
 from app.upstream.fields import Fields, end_to_end, forwarded
 from app.upstream.health import Endpoint
 from app.upstream.transport import Timeouts, UpstreamTransport
+from app.websocket.forwarding import WebSocketForwarding
 from middleware.accesslog import AccessLogMiddleware
 from middleware.answer import CYCLE
 from middleware.errors import (
@@ -72,7 +73,10 @@ class RuleProxy:
             self._known = {name: known for name, known in before._known.copy().items() if name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve an ``http`` scope. Raises a GatewayError; before the response began it can still be answered."""
+        """Serve an ``http`` or ``websocket`` scope.
+
+        Raises a GatewayError; before the response began it can still be answered.
+        """
         record = record_of(scope) or RequestRecord()
         record.route = self._name
         if self.rule.invalid:
@@ -88,7 +92,11 @@ class RuleProxy:
         record.backend = backend.name
         if backend.invalid:
             raise NoValidBackend(detail=backend.invalid)
-        forwarding = _Forwarding(scope, receive, send, record)
+        forwarding: _Forwarding | WebSocketForwarding
+        if scope["type"] == "http":
+            forwarding = _Forwarding(scope, receive, send, record)
+        else:
+            forwarding = WebSocketForwarding(scope, target_of(scope), receive, send, record)
         upstream = self._upstream
         addresses = backend.addresses if backend.dns is None else await upstream.endpoints.resolve(backend.dns)
         endpoints = self._endpoints(backend.name, addresses)

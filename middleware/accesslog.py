@@ -37,7 +37,8 @@ class AccessLogMiddleware:
     :class:`~middleware.linewriter.LineWriter` on standard output. The client's address is that of the connection's
     peer. Of the header values only Host, Referer and User-Agent are ever logged.
 
-    Status and size are those handed to the server. Without any answer the status is 499 where the client left, and 500
+    Status and size are those handed to the server; of a WebSocket its messages count, or where they pass unseen its
+    bytes. Without any answer the status is 499 where the client left, and 500
     where it did not.
     """
 
@@ -182,6 +183,8 @@ class Responder:
             self.status, self.received, self.sent = answer.status, answer.received, answer.sent
             self.left = answer.disconnected and not answer.complete
         self.duration = time.perf_counter_ns() - self.begun
+        self.received += self.record.tunnel_received
+        self.sent += self.record.tunnel_sent
         if self.left:
             self.record.add_flag("DC")
         if not self.status:

@@ -45,11 +45,11 @@ class Date:
         return cls._line
 
 
-def refusal(status: int, message: str, *, head_only: bool) -> bytes:
+def refusal(status: int, message: str, *, head_only: bool, fields: Fields = ()) -> bytes:
     """A whole answer in plain text, after which the connection ends; ``head_only`` leaves out its body."""
     body = f"{status} {HTTPStatus(status).phrase}: {message}\n".encode()
-    head = b"%b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%b\r\nconnection: close\r\n\r\n"
-    head %= _STATUS_LINES[status], len(body), Date.line()
+    head = b"%b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%b\r\n%bconnection: close\r\n\r\n"
+    head %= _STATUS_LINES[status], len(body), Date.line(), b"".join([b"%b: %b\r\n" % field for field in fields])
     return head if head_only else head + body
 
 

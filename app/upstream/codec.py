@@ -38,6 +38,9 @@ class ResponseSink(Protocol):
     def on_head(self, status: int, fields: Fields) -> None:
         """The final response has begun; names are in lower case."""
 
+    def on_switch(self, fields: Fields, behind: bytes) -> None:
+        """101 to a request that asked for another protocol, and what came ``behind`` it. Nothing else follows."""
+
     def on_data(self, data: bytes) -> None:
         """A piece of the body, without its framing."""
 
@@ -48,8 +51,11 @@ class ResponseSink(Protocol):
 class ResponseCodec(Protocol):
     """Reads the responses of one connection."""
 
-    def expect(self, method: str) -> None:
-        """The next final response answers a request with ``method``: one to HEAD has no body."""
+    def expect(self, method: str, *, upgrade: bool = False) -> None:
+        """The next final response answers a request with ``method``: one to HEAD has no body.
+
+        With ``upgrade`` it may be 101 (RFC 9110 §7.8), which without is an error.
+        """
 
     def feed(self, data: bytes) -> None:
         """Take bytes and tell the sink. Raises ProtocolError; the connection is then of no more use."""
@@ -71,6 +77,7 @@ class HttptoolsCodec:
         self._expecting = False
         # Of the response that is being read
         self._head_only = False
+        self._upgrade = False
         self._status = 0
         #: Those of the head, then those behind the body.
         self._fields: Fields = []
@@ -86,8 +93,9 @@ class HttptoolsCodec:
         #: Whether they come by the parser, which does not look at them but makes a copy.
         self._parsing = True
 
-    def expect(self, method: str) -> None:
+    def expect(self, method: str, *, upgrade: bool = False) -> None:
         self._expecting = True
+        self._upgrade = upgrade
         self._head_only = method == "HEAD"
 
     def feed(self, data: bytes) -> None:
@@ -99,8 +107,11 @@ class HttptoolsCodec:
         parser = self._parser
         try:
             parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            raise ProtocolError("switched protocols without being asked to") from None
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._status != 101:
+                raise ProtocolError("switched protocols without being asked to") from None
+            self._sink.on_switch(self._fields, data[upgrade.args[0] :])
+            return
         except httptools.HttpParserError as error:
             # What a callback raised is its context.
             raise (error.__context__ or ProtocolError(str(error))) from None
@@ -148,7 +159,7 @@ class HttptoolsCodec:
         if self._chunked and version == "1.0":
             raise ProtocolError("a transfer coding in HTTP/1.0")
         if status < 200:
-            if status == 101:
+            if status == 101 and not (self._upgrade and version == "1.1" and self._parser.should_upgrade()):
                 raise ProtocolError("switched protocols without being asked to")
             if self._delimited:
                 raise ProtocolError("an interim response with a body")
@@ -172,6 +183,8 @@ class HttptoolsCodec:
         self._sink.on_data(data)
 
     def on_message_complete(self) -> None:
+        if self._status == 101:
+            return  # The parser ends here, and tells feed() where.
         if self._status < 200:
             self._sink.on_informational(self._status, self._fields)
         elif self._in_body:

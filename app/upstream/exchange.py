@@ -23,6 +23,9 @@ CONTINUE_TIMEOUT = 1.0
 #: Interim responses (1xx) to one request; more are no use to anybody.
 MAX_INTERIM = 32
 
+#: Gives a connection that changed its protocol, and what came behind its 101.
+Detach = Callable[[], tuple[asyncio.Transport, bytes]]
+
 
 class ExchangeConnection(Protocol):
     """What an exchange asks of the connection, or of the stream, that it is on."""
@@ -53,8 +56,8 @@ class Exchange(httpx2.AsyncByteStream):
     """
 
     __slots__ = (
-        "_body", "_chunks", "_connection", "_cycle", "_ended", "_interim", "_limit", "_patience", "_sender",
-        "_size", "_waiter", "answered_at", "failure", "fields", "on_done", "sent", "status", "trailers", "unanswered",
+        "_body", "_chunks", "_connection", "_cycle", "_ended", "_interim", "_limit", "_patience", "_sender", "_size",
+        "_waiter", "answered_at", "detach", "failure", "fields", "on_done", "sent", "status", "trailers", "unanswered",
     )  # fmt: skip
 
     def __init__(self, connection: ExchangeConnection, body: Body | None, cycle: Cycle | None) -> None:
@@ -76,6 +79,9 @@ class Exchange(httpx2.AsyncByteStream):
         self.answered_at = 0
         self.fields: Fields = []
         self.trailers: Fields = []
+        #: After a 101 gives the connection itself, which does not read, and what came behind the answer. It must get
+        #: another protocol at once. Raises BadGateway where it has ended.
+        self.detach: Detach | None = None
         #: Whether not a byte has come back.
         self.unanswered = True
         self._chunks: list[bytes] = []
@@ -109,6 +115,11 @@ class Exchange(httpx2.AsyncByteStream):
             self._cycle.respond(status, fields, relayed=True)
         else:
             self._wake()
+
+    def on_switch(self, fields: Fields, detach: Detach) -> None:
+        """101 to a request that asked for another protocol."""
+        self.detach = detach
+        self.on_head(101, fields)
 
     def on_data(self, data: bytes) -> None:
         """A piece of its body."""
@@ -216,6 +227,7 @@ class Exchange(httpx2.AsyncByteStream):
     def close(self) -> None:
         """Let the connection go; without the whole response it is closed."""
         self._stop_sending()
+        self.detach = None
         self._connection.give_up(self)
 
     async def _wait(self) -> None:

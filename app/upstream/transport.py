@@ -67,16 +67,19 @@ class UpstreamTransport(httpx2.AsyncBaseTransport):
         body: Body | None,
         timeouts: Timeouts,
         cycle: Cycle | None = None,
+        *,
+        upgrade: bool = False,
     ) -> Exchange:
         """Send a request and wait for the head of its answer, or, where that goes to ``cycle``, for all of it.
 
-        ``fields`` have names in lower case and say how ``body`` is framed. Raises ConnectFailed before anything was
-        sent, UpstreamTimeout, or BadGateway for no or a bad answer.
+        ``fields`` have names in lower case and say how ``body`` is framed. ``upgrade``: they ask for another protocol,
+        and after a 101 the exchange can be detached from its connection. Raises ConnectFailed before anything was sent,
+        UpstreamTimeout, or BadGateway for no or a bad answer.
         """
         limit = timeouts.get("read")
         while True:
             connection = pool.take() or await pool.connect(timeouts.get("connect"))
-            exchange = connection.start(method, target, fields, body, cycle)
+            exchange = connection.start(method, target, fields, body, cycle, upgrade=upgrade)
             if limit is not None:
                 exchange.expire(limit)
             try:

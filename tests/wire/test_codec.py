@@ -11,7 +11,7 @@ import pytest
 
 from app.upstream.codec import MAX_FIELDS, MAX_HEAD, HttptoolsCodec, ProtocolError, ResponseCodec, ResponseSink
 from app.upstream.fields import Fields
-from tests.wire.harness import however_cut
+from tests.wire.harness import cuts, however_cut
 from tests.wire.zttp_codec import ZttpCodec
 
 Codecs = Callable[[ResponseSink], ResponseCodec]
@@ -60,6 +60,9 @@ class Heard:
     def on_head(self, status: int, fields: Fields) -> None:
         self.told.append((status, list(fields)))
 
+    def on_switch(self, fields: Fields, behind: bytes) -> None:
+        self.told.append(("switch", list(fields), behind))
+
     def on_data(self, data: bytes) -> None:
         last = self.told[-1]
         if isinstance(last, bytes):
@@ -71,10 +74,12 @@ class Heard:
         self.told.append(("end", list(trailers), reusable))
 
 
-def heard(codecs: Codecs, pieces: Sequence[bytes], method: str, *, eof: bool = False) -> tuple[list[object], bool]:
+def heard(
+    codecs: Codecs, pieces: Sequence[bytes], method: str, *, eof: bool = False, upgrade: bool = False
+) -> tuple[list[object], bool]:
     sink = Heard()
     codec = codecs(sink)
-    codec.expect(method)
+    codec.expect(method, upgrade=upgrade)
     try:
         for piece in pieces:
             codec.feed(piece)
@@ -534,6 +539,56 @@ def test_a_body_in_the_smallest_chunks_is_no_head(codecs: Codecs) -> None:
     told, failed = heard(codecs, [OK_CHUNKED + b"1;extension\r\nx\r\n" * 40_000 + b"0\r\n\r\n"], "GET")
     assert told[1] == b"x" * 40_000
     assert not failed
+
+
+# Another protocol: RFC 9110 §7.8
+
+
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+SWITCHED = [field("connection", "upgrade"), field("upgrade", "x")]
+
+
+def test_101_that_was_asked_for() -> None:
+    told = however_cut(SWITCHING, lambda pieces: heard(HttptoolsCodec, pieces, "GET", upgrade=True))
+    assert told == ([("switch", SWITCHED, b"")], False)
+
+
+def test_what_is_behind_101_is_not_looked_at() -> None:
+    for pieces in cuts(SWITCHING):
+        told = heard(HttptoolsCodec, [*pieces[:-1], pieces[-1] + EMPTY], "GET", upgrade=True)
+        assert told == ([("switch", SWITCHED, EMPTY)], False)
+
+
+def test_an_ordinary_answer_to_who_asked_for_another_protocol(codecs: Codecs) -> None:
+    for data in (b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno", OK + b"Upgrade: x\r\nConnection: upgrade\r\n\r\n"):
+        told, failed = however_cut(data, lambda pieces: heard(codecs, pieces, "GET", upgrade=True, eof=True))
+        assert not failed
+        assert [item[0] for item in told if isinstance(item, tuple)][1:] == ["end"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SWITCHING.replace(b"Upgrade: x\r\n", b""),
+        SWITCHING.replace(b"Connection: upgrade\r\n", b""),
+        SWITCHING.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        SWITCHING.replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n"),
+        SWITCHING.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ],
+)
+def test_a_bad_101(codecs: Codecs, data: bytes) -> None:
+    told, failed = however_cut(data, lambda pieces: heard(codecs, pieces, "GET", upgrade=True))
+    assert (told, failed) == ([], True)
+
+
+def test_101_is_asked_for_once(codecs: Codecs) -> None:
+    sink = Heard()
+    codec = codecs(sink)
+    codec.expect("GET", upgrade=True)
+    codec.feed(EMPTY)
+    codec.expect("GET")
+    with pytest.raises(ProtocolError):
+        codec.feed(SWITCHING)
 
 
 # What is zttp's own: it stands here so that a version of it that changes its mind is noticed.

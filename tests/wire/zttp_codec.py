@@ -23,7 +23,8 @@ class ZttpCodec:
         self._start = b""
         self._until_the_end = False
 
-    def expect(self, method: str) -> None:
+    def expect(self, method: str, *, upgrade: bool = False) -> None:
+        # 101 is refused also with ``upgrade``: what is behind it cannot be had from zttp.
         # A parser for each response: what it holds behind a response can be told only by ending it.
         parser = self._parser = zttp.Connection(zttp.CLIENT)
         if method == "HEAD":
