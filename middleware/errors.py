@@ -161,6 +161,14 @@ class NoReadyEndpoint(GatewayError):
     message = "the backend has no ready endpoint"
 
 
+class TooManyConnections(GatewayError):
+    """The server has as many clients as it may have."""
+
+    status = 503
+    flag = "OM"
+    message = "too many connections"
+
+
 class UpstreamTimeout(GatewayError):
     """The endpoint did not answer in the time given to it."""
 

@@ -1,10 +1,9 @@
 """The ``X-Forwarded-*`` fields: told by this gateway or by a proxy it trusts, never by the client."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from itertools import product
-from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -60,18 +59,23 @@ _KINDS: dict[bytes, int] = {
 _USUAL_OPTIONS = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"Upgrade", b"upgrade"})
 
 _PROTOS = {"http": b"http", "https": b"https", "ws": b"ws", "wss": b"wss"}
-_PROTO_FIELDS = {proto: (b"x-forwarded-proto", proto) for proto in _PROTOS.values()}
 _TLS_PROTOS = frozenset({b"https", b"wss"})
+#: Of names longer than any in DNS nothing is kept.
+_USUAL_LENGTH = 300
+
 _PORT_443 = (b"x-forwarded-port", b"443")
 _PORT_80 = (b"x-forwarded-port", b"80")
 
 
-class _Peer(NamedTuple):
+class _Peer:
     """All that follows from the address of a peer, worked out once."""
 
-    trusted: bool
-    address: bytes
-    fields: list[tuple[bytes, bytes]]
+    __slots__ = ("address", "fields", "trusted")
+
+    def __init__(self, trusted: bool, address: bytes) -> None:
+        self.trusted = trusted
+        self.address = address
+        self.fields = [(b"x-forwarded-for", address), (b"x-real-ip", address)] if address else []
 
 
 class ForwardedMiddleware:
@@ -96,20 +100,22 @@ class ForwardedMiddleware:
         self._server_fields = [(b"x-forwarded-server", server.encode())] if server else []
         # Bounded, as the peers are whoever connects; an entry costs a few hundred bytes.
         self._peer = lru_cache(maxsize=4096)(self._classify)
+        # The same clients ask for the same hosts.
+        self._said = lru_cache(maxsize=4096)(self._said_anew)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        client = scope.get("client")
-        peer = _NOBODY if client is None else self._peer(client[0])
         # The caller's scope and list stay as they are: others may still read them.
         scope = scope.copy()  # type: ignore[attr-defined]  # a dict, as the ASGI specification has it
-        scope["headers"] = self._headers(scope, peer)
+        scope["headers"] = self.fields(scope)
         await self.app(scope, receive, send)
 
-    def _headers(self, scope: Scope, peer: _Peer) -> list[tuple[bytes, bytes]]:
-        """The fields of ``scope`` with what ``peer`` may not say taken out, and what we say put at the end."""
+    def fields(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        """The fields of ``scope`` with what its peer may not say taken out, and what we say put at the end."""
+        client = scope.get("client")
+        peer = _NOBODY if client is None else self._peer(client[0])
         headers: list[tuple[bytes, bytes]] = []
         keep = headers.append
         kind_of = _KINDS.get
@@ -137,22 +143,36 @@ class ForwardedMiddleware:
                 else:
                     told.setdefault(kind, value)  # a backend must not have to choose between two
 
-        headers += self._server_fields
+        scheme = scope.get("scheme", "http")
+        if not told and not chain and len(authority) < _USUAL_LENGTH:
+            headers += self._said(peer, authority, scheme)
+        else:
+            headers += self._fields(peer, authority, scheme, chain, told)
+        return headers
+
+    def _fields(
+        self, peer: _Peer, authority: bytes, scheme: str, chain: list[bytes], told: Mapping[int, bytes]
+    ) -> list[tuple[bytes, bytes]]:
+        """What we say; ``chain`` and ``told`` are what a trusted peer said."""
+        fields = self._server_fields.copy()
+        keep = fields.append
         if chain or _REAL_IP in told:
-            chain.append(peer.address)
-            keep((b"x-forwarded-for", b", ".join(chain)))
+            keep((b"x-forwarded-for", b", ".join([*chain, peer.address])))
             keep((b"x-real-ip", told.get(_REAL_IP, peer.address)))
         else:
-            headers += peer.fields
-        proto = told.get(_PROTO) or _PROTOS.get(scope.get("scheme", "http"), b"http")
-        keep(_PROTO_FIELDS.get(proto) or (b"x-forwarded-proto", proto))
+            fields += peer.fields
+        proto = told.get(_PROTO) or _PROTOS.get(scheme, b"http")
+        keep((b"x-forwarded-proto", proto))
         if host := told.get(_HOST, authority):
             keep((b"x-forwarded-host", host))
         if port := told.get(_PORT) or split_port(authority)[1]:
             keep((b"x-forwarded-port", port))
         else:
             keep(_PORT_443 if proto.lower() in _TLS_PROTOS else _PORT_80)
-        return headers
+        return fields
+
+    def _said_anew(self, peer: _Peer, authority: bytes, scheme: str) -> list[tuple[bytes, bytes]]:
+        return self._fields(peer, authority, scheme, [], {})
 
     def _classify(self, host: str) -> _Peer:
         host = host.partition("%")[0]  # the zone of a link-local address means nothing on another machine
@@ -167,10 +187,10 @@ class ForwardedMiddleware:
             host = str(address)
             trusted = any(address in network for network in self.trusted_proxies)
         value = host.encode("ascii", "replace")
-        return _Peer(trusted, value, [(b"x-forwarded-for", value), (b"x-real-ip", value)] if value else [])
+        return _Peer(trusted, value)
 
 
-_NOBODY = _Peer(False, b"", [])
+_NOBODY = _Peer(False, b"")
 
 
 def split_port(authority: bytes) -> tuple[bytes, bytes]:

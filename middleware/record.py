@@ -28,6 +28,10 @@ class RequestRecord:
     """Nanoseconds spent waiting for the endpoint, all attempts together."""
     retries: int = 0
     """How often the request was sent again."""
+    tunnel_received: int = 0
+    """Bytes that a WebSocket carried from the client where no middleware sees its messages."""
+    tunnel_sent: int = 0
+    """Bytes that it carried to the client."""
     flags: str = ""
     """Why the answer is not the endpoint's own: Envoy's response flags, joined by commas (``UF``, ``UH,DC``)."""
 

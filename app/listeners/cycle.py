@@ -44,6 +44,9 @@ class CycleConnection(Protocol):
     def abort(self) -> None:
         """Break off in the middle of a response."""
 
+    def serve(self, cycle: "Cycle") -> None:
+        """Have the application answer."""
+
     def refuse(self, cycle: "Cycle", status: int, message: str) -> None:
         """Answer a request whose response has not begun, and take no more of it."""
 
@@ -59,14 +62,14 @@ class Cycle:
     """
 
     __slots__ = (
-        "_announced", "_body", "_connection", "_ended", "_parts", "_scope", "_waiter", "_waiting", "asked_to_continue",
+        "_announced", "_body", "_connection", "_ended", "_parts", "_waiter", "_waiting", "asked_to_continue",
         "complete", "disconnected", "head_only", "on_disconnect", "on_writable", "received", "request_complete",
-        "running", "sent", "started", "status", "task", "trailers", "trailers_wanted",
+        "running", "scope", "sent", "started", "status", "task", "trailers", "trailers_wanted",
     )  # fmt: skip
 
     def __init__(self, connection: CycleConnection, scope: Scope, *, expects: bool) -> None:
         self._connection = connection
-        self._scope = scope
+        self.scope = scope
         self.head_only = scope["method"] == "HEAD"
         #: What :meth:`run` runs in, once it has had to wait.
         self.task: asyncio.Task[None] | None = None
@@ -102,7 +105,7 @@ class Cycle:
         """Call ``app``. A response left unfinished breaks the connection: it must never look like a whole one."""
         # The scope leads here only while it runs, and from here nothing leads to the scope: a circle of references
         # would leave every request to the garbage collector.
-        scope, self._scope = self._scope, {}
+        scope, self.scope = self.scope, {}
         scope[CYCLE] = self
         try:
             await app(scope, self.receive, self.send)
@@ -159,6 +162,14 @@ class Cycle:
             self._waiter.set_result(None)
 
     # The answer, directly
+
+    def serve(self) -> None:
+        """Have the application answer after all. Nothing must have been sent yet."""
+        self._connection.serve(self)
+
+    def break_off(self) -> None:
+        """Nothing more will come: let the client see that this is not all."""
+        self._connection.abort()
 
     @property
     def blocked(self) -> bool:

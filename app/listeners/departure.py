@@ -32,6 +32,7 @@ from uvicorn.server import HANDLED_SIGNALS
 
 from app.listeners.backlog import accept_all
 from app.listeners.http import GRACE, GatewayProtocol
+from app.listeners.websocket import WebSocketCycle
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,8 @@ class Departure:
             await accept_all(self._own(sockets is not None))
         for opened in server.servers:
             opened.close()
-        if any(not isinstance(each, GatewayProtocol) for each in server.server_state.connections):
+        ours = (GatewayProtocol, WebSocketCycle)
+        if any(not isinstance(each, ours) for each in server.server_state.connections):
             await asyncio.sleep(GRACE)  # uvicorn's own give an idle connection no time
         async with _repeated(self._tell):
             await self._finish(sockets)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast
 
 from starlette.types import Scope
@@ -17,11 +17,14 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from app.listeners.clock import LINGER, Clock
-from app.listeners.cycle import Cycle
+from app.listeners.cycle import BODY_HIGH_WATER, Cycle
 from app.listeners.reader import RequestReader
 from app.listeners.response import Http1Cycle, refusal
 from app.listeners.target import Fields, decoded
-from middleware.errors import BadRequest, GatewayError, RequestTimeout
+from app.listeners.upgrade import Http1Handshake
+from app.listeners.websocket import EXTENSIONS, WebSocketCycle
+from app.websocket.handshake import checked_key, offered
+from middleware.errors import BadRequest, GatewayError, RequestTimeout, TooManyConnections
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +58,11 @@ class GatewayProtocol(asyncio.Protocol):
         self.loop = _loop or asyncio.get_running_loop()
         self._config = config
         self._app = config.loaded_app
+        #: What the application can do without a task; see app.direct.
+        self._at_once: Callable[[Cycle], bool] | None = getattr(self._app, "at_once", None)
         self._app_state = app_state
+        #: Where the application wants to hear of requests that it never gets.
+        self._on_refused = getattr(self._app, "on_refused", None)
         self._limit = config.limit_concurrency
         self._root_path: str = config.root_path
         self._raw_root_path = self._root_path.encode()
@@ -80,6 +87,8 @@ class GatewayProtocol(asyncio.Protocol):
         self._reading: Http1Cycle | None = None
         self._ahead: deque[Http1Cycle] = deque()
         self._discarded = 0
+        #: Set while a WebSocket handshake waits for its answer.
+        self._handshake: Http1Handshake | None = None
         #: Set when nothing more is taken from the client: what it gets after the answers that it is owed.
         self._farewell: bytes | None = None
 
@@ -97,7 +106,7 @@ class GatewayProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         cycles = [cycle for cycle in (self._current, *self._ahead) if cycle is not None]
-        self._current = self._reading = None
+        self._current = self._reading = self._handshake = None
         self._ahead.clear()
         self.resume_writing()
         self._let_go()
@@ -158,6 +167,11 @@ class GatewayProtocol(asyncio.Protocol):
         """Send bytes of a response."""
         if not self._transport.is_closing():
             self._transport.write(data)
+
+    def write_all(self, parts: list[bytes]) -> None:
+        """Send the bytes of a response that come in several pieces."""
+        if not self._transport.is_closing():
+            self._transport.writelines(parts)
 
     async def writable(self) -> None:
         """Wait until the client has read of what was sent, or has left."""
@@ -287,28 +301,85 @@ class GatewayProtocol(asyncio.Protocol):
     def takes_websocket(self) -> bool:
         return self._config.ws_protocol_class is not None and self._current is None and not self._stopping
 
-    def on_websocket(self, data: bytes) -> None:
-        protocol = cast(Any, self._config.ws_protocol_class)(
-            config=self._config, server_state=self._server_state, app_state=self._app_state
-        )
+    def on_websocket(self, path: bytes, query: bytes, fields: Fields) -> None:
+        key = checked_key(fields)
+        scope: Scope = {
+            "type": "websocket",
+            "asgi": _ASGI,
+            "http_version": "1.1",
+            "scheme": "wss" if self._scheme == "https" else "ws",
+            "server": self._server,
+            "client": self._client,
+            "root_path": self._root_path,
+            "path": self._root_path + decoded(path),
+            "raw_path": self._raw_root_path + path,
+            "query_string": query,
+            "headers": fields,
+            "subprotocols": offered(fields),
+            "state": self._app_state.copy(),
+            "extensions": EXTENSIONS,
+        }
+        response = Http1Cycle(self, {"http_version": "1.1", "method": "GET"}, keep_alive=False, expects=False)
+        response.on_request_complete()
+        self._current = response
+        self._handshake = handshake = Http1Handshake(self, response, key)
+        websocket = handshake.websocket = WebSocketCycle(handshake, scope, self._config, self.loop)
+        response.on_disconnect = websocket.on_connection_lost
+        self._awaits_head = False
+        self._clock.rest()
+        self._start(response, websocket, at_once=False)  # else it could be answered before its last bytes are read
+
+    def on_early(self, data: bytes) -> None:
+        if self._handshake is not None and self._handshake.on_early(data) > BODY_HIGH_WATER:
+            self._pause_reading()
+
+    # What a handshake asks
+
+    def switch(self, head: bytes, websocket: WebSocketCycle, protocol: asyncio.Protocol, early: bytes) -> None:
+        """Send the answer to a WebSocket handshake, and leave the connection to ``protocol``."""
+        transport = self._transport
+        self._current = self._handshake = None
+        self._server_state.total_requests += 1
+        self._server_state.connections.add(websocket)  # type: ignore[arg-type]  # as ourselves
         self._let_go()
-        protocol.connection_made(self._transport)
-        protocol.data_received(data)
-        self._transport.set_protocol(protocol)
+        transport.write(head)
+        transport.set_protocol(protocol)
+        self._resume_reading()
+        protocol.connection_made(transport)
+        if self.write_paused:
+            protocol.pause_writing()  # the pause began before the connection was its own
+        if early:
+            protocol.data_received(early)
+        if self._stopping:
+            websocket.shutdown()
+
+    def on_websocket_end(self, websocket: WebSocketCycle) -> None:
+        """The connection that was left to a WebSocket has ended."""
+        self._server_state.connections.discard(websocket)
 
     # Inside: from one request to the next
 
-    def _start(self, cycle: Http1Cycle, *, at_once: bool = True) -> None:
+    def _start(self, cycle: Http1Cycle, websocket: WebSocketCycle | None = None, *, at_once: bool = True) -> None:
         cycle.running = True
         state = self._server_state
         if self._limit is not None and len(state.connections) > self._limit:
-            self.refuse(cycle, 503, "too many connections")
+            if self._on_refused is not None:
+                self._on_refused(cycle.scope, TooManyConnections())
+            self.refuse(cycle, TooManyConnections.status, TooManyConnections.message)
             return
-        run = cycle.run(self._app, state)
+        if at_once and cycle.request_complete and self._at_once is not None and self._at_once(cycle):
+            return
+        runner = websocket or cycle
+        run = runner.run(self._app, state)
         task = _task(run, self.loop) if at_once else self.loop.create_task(run)
         if not task.done():
-            cycle.task = task
+            runner.task = task
             state.tasks.add(task)
+
+    def serve(self, cycle: Cycle) -> None:
+        """Have the application answer what it could not forward on the spot."""
+        cycle.task = self.loop.create_task(cycle.run(self._app, self._server_state))
+        self._server_state.tasks.add(cycle.task)
 
     def _next(self) -> None:
         """Go on behind a request that was read and answered; not while its answer waits for the client."""
@@ -338,7 +409,9 @@ class GatewayProtocol(asyncio.Protocol):
         cycle = self._current
         reading, self._reading = self._reading, None
         head_only = self._reader.head_only if reading is None else reading.head_only
-        self._farewell = refusal(error.status, error.message, head_only=head_only)
+        self._farewell = refusal(error.status, error.message, head_only=head_only, fields=error.headers)
+        if self._on_refused is not None and (reading is None or not reading.running):
+            self._on_refused(self._scope_of_begun() if reading is None else reading.scope, error)
         self._clock.rest()
         if cycle is None:
             self._say_farewell(self._farewell)
@@ -353,6 +426,19 @@ class GatewayProtocol(asyncio.Protocol):
         else:
             cycle.on_connection_lost()
             self._say_farewell(self._farewell)
+
+    def _scope_of_begun(self) -> Scope:
+        method, version, target, fields = self._reader.begun
+        return {
+            "type": "http",
+            "http_version": version,
+            "method": method,
+            "scheme": self._scheme,
+            "client": self._client,
+            "raw_path": target,
+            "headers": fields,
+            "state": self._app_state,
+        }
 
     def _say_farewell(self, data: bytes) -> None:
         self.write(data)

@@ -10,6 +10,7 @@ import httptools
 
 from app.listeners.target import Fields, check_host, split_target
 from app.upstream.fields import takes_trailers
+from app.websocket.handshake import names_websocket
 from middleware.errors import BadRequest, HeadTooLarge, NotImplementedHere, TargetTooLong
 
 #: Bytes of a request target and of a head's fields, and how many fields it has (Envoy's are 60 KiB and 100).
@@ -57,10 +58,13 @@ class RequestSink(Protocol):
         """The request is complete."""
 
     def takes_websocket(self) -> bool:
-        """Whether a WebSocket handshake that came now would be taken over by another protocol."""
+        """Whether a handshake that came now could become a WebSocket."""
 
-    def on_websocket(self, data: bytes) -> None:
-        """A handshake that is to be taken over: its head, made anew, and what came behind it. Nothing follows."""
+    def on_websocket(self, path: bytes, query: bytes, fields: Fields) -> None:
+        """A WebSocket handshake. Everything behind it comes by :meth:`on_early`."""
+
+    def on_early(self, data: bytes) -> None:
+        """Bytes behind a WebSocket handshake."""
 
 
 class RequestReader:
@@ -86,15 +90,32 @@ class RequestReader:
         # request's framing once more.
         self._upgrading = False
         self._replaying = False
-        self._websocket = False
+        #: Path and query of a WebSocket handshake; behind it there is no HTTP any more.
+        self._websocket: tuple[bytes, bytes] | None = None
 
     @property
     def head_only(self) -> bool:
         """Whether the head that is being read is one of HEAD, whose answer has no body."""
         return self.in_head and self._parser.get_method() == b"HEAD"
 
+    @property
+    def begun(self) -> tuple[str, str, bytes, Fields]:
+        """Method, version, target and fields of the head that is being read, as far as they have come."""
+        if not (self.in_head and self._target):
+            return "-", "1.1", b"-", []
+        version = self._parser.get_http_version()
+        return (
+            self._parser.get_method().decode("ascii"),
+            version if version != "0.0" else "1.1",
+            self._target,
+            self._fields,
+        )
+
     def feed(self, data: bytes) -> None:
         """Take bytes and tell the sink. Raises GatewayError, after which the reader is of no more use."""
+        if self._websocket is not None:
+            self._sink.on_early(data)
+            return
         rest = data
         while rest:
             self._chunk = len(rest)
@@ -103,8 +124,10 @@ class RequestReader:
                 self._parser.feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
                 rest = rest[upgrade.args[0] :]
-                if self._websocket:
-                    self._hand_over(rest)
+                if self._websocket is not None:
+                    self._sink.on_websocket(*self._websocket, self._fields)
+                    if rest:
+                        self._sink.on_early(rest)
                     return
                 self._read_on()
             except httptools.HttpParserError as error:
@@ -170,12 +193,10 @@ class RequestReader:
         self.in_head = False
         if parser.should_upgrade():
             self._upgrading = True
-            self._websocket = (
-                method == "GET" and version == "1.1" and not has_body
-                and any(name == b"upgrade" and value.lower() == b"websocket" for name, value in fields)
-                and self._sink.takes_websocket()
-            )  # fmt: skip
-            if self._websocket:
+            if version == "1.1" and names_websocket(fields) and self._sink.takes_websocket():
+                if method != "GET" or has_body:
+                    raise BadRequest("a WebSocket handshake is a GET without a body")
+                self._websocket = (path, query)
                 return
         self._fields = []  # What comes behind the body must never come among the fields of the head.
         self._sink.on_head(
@@ -222,10 +243,6 @@ class RequestReader:
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b: %b\r\n\r\n" % (self._framing or (b"content-length", b"0")))
         self._replaying = False
         self._fields = []
-
-    def _hand_over(self, rest: bytes) -> None:
-        lines = [b"GET %b HTTP/1.1" % self._target, *(b"%b: %b" % field for field in self._fields)]
-        self._sink.on_websocket(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
 
 def _size(fields: Fields) -> int:

@@ -13,6 +13,8 @@ from app.upstream.fields import HOP_BY_HOP, without_named
 if TYPE_CHECKING:
     from app.listeners.http import GatewayProtocol
 
+#: Bytes from which on a piece is not copied to be sent together with others.
+_LARGE = 16 * 1024
 _NO_BODY = frozenset({204, 304})
 _NOTED = HOP_BY_HOP | {b"content-length", b"date"}
 
@@ -59,11 +61,11 @@ class Date:
         return cls._line
 
 
-def refusal(status: int, message: str, *, head_only: bool) -> bytes:
+def refusal(status: int, message: str, *, head_only: bool, fields: Fields = ()) -> bytes:
     """A whole answer in plain text, after which the connection ends; ``head_only`` leaves out its body."""
     body = f"{status} {HTTPStatus(status).phrase}: {message}\n".encode()
-    head = b"%b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%b\r\nconnection: close\r\n\r\n"
-    head %= _STATUS_LINES[status], len(body), Date.line()
+    head = b"%b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%b\r\n%bconnection: close\r\n\r\n"
+    head %= _STATUS_LINES[status], len(body), Date.line(), b"".join([b"%b: %b\r\n" % field for field in fields])
     return head if head_only else head + body
 
 
@@ -176,4 +178,9 @@ class Http1Cycle(Cycle):
         self._h1.on_response_complete(self)
 
     def _write(self, parts: list[bytes]) -> None:
-        self._h1.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        if len(parts) == 1:
+            self._h1.write(parts[0])
+        elif len(parts[-1]) < _LARGE:
+            self._h1.write(b"".join(parts))
+        else:
+            self._h1.write_all(parts)  # a copy would cost more than what a transport does for several pieces

@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 
 from app.listeners.departure import Departure
 from app.listeners.http import GatewayProtocol
+from middleware.date import DateMiddleware
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def adopt(server: uvicorn.Server) -> None:
     """Switch off what uvicorn does by default and a gateway must not have.
 
     Its proxy_headers believe the X-Forwarded fields of any client on this machine; ``server`` and ``date`` would stand
-    beside the backend's own; its access log is replaced by ours.
+    beside the backend's own, so that a Date is added only where there is none; its access log is replaced by ours.
     """
     config = server.config
     if isinstance(config.loaded_app, ProxyHeadersMiddleware):
@@ -68,6 +69,7 @@ def adopt(server: uvicorn.Server) -> None:
         )
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate = [], False
+    config.loaded_app = _dated(config.loaded_app, config.http_protocol_class)
     config.date_header = config.server_header = config.access_log = False
     config.encoded_headers = [field for field in config.encoded_headers if field[0] not in (b"server", b"date")]
 
@@ -117,6 +119,11 @@ def _replace(descriptor: int, given: socket.socket) -> None:
         os.dup2(own.fileno(), descriptor, inheritable=False)
 
 
+def _dated(app: ASGIApp, protocol: type[asyncio.Protocol]) -> ASGIApp:
+    """``app`` with a Date on each of its answers, which our own protocol sees to itself."""
+    return app if issubclass(protocol, GatewayProtocol) else DateMiddleware(app)
+
+
 class Sockets:
     """Opens sockets on which uvicorn's HTTP protocol serves ``app``.
 
@@ -147,6 +154,7 @@ class Sockets:
             **options,
         )
         self._config.load()
+        self._config.loaded_app = _dated(self._config.loaded_app, self._config.http_protocol_class)
         self._state = server.server_state if server is not None else ServerState()
         self._has_queue = server is not None and take_queue(server.config)
         self._opened: list[Server] = []

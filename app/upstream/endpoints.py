@@ -37,6 +37,10 @@ class Endpoints:
                 endpoint.warm_up()
         return tuple(found)
 
+    def resolved(self, name: DNSName) -> tuple[Address, ...]:
+        """Where ``name`` leads, as far as that is known without waiting."""
+        return self._resolver.known(name)
+
     async def resolve(self, name: DNSName) -> tuple[Address, ...]:
         """Where ``name`` leads now; empty where it is unknown."""
         return await self._resolver.addresses(name)

@@ -24,7 +24,10 @@ CONTINUE_TIMEOUT = 1.0
 #: Interim responses (1xx) to one request; more are no use to anybody.
 MAX_INTERIM = 32
 
+#: Passes on an interim response.
 Inform = Callable[[int, Fields], Awaitable[None]]
+#: Gives a connection that changed its protocol, and what came behind its 101.
+Detach = Callable[[], tuple[asyncio.Transport, bytes]]
 
 
 class ExchangeConnection(Protocol):
@@ -59,8 +62,9 @@ class Exchange(httpx2.AsyncByteStream):
     """
 
     __slots__ = (
-        "_body", "_chunks", "_connection", "_cycle", "_ended", "_failure", "_hints", "_interim", "_patience", "_sender",
-        "_size", "_waiter", "_watch", "answered_at", "fields", "refused", "sent", "status", "trailers", "unanswered",
+        "_body", "_chunks", "_connection", "_cycle", "_ended", "_hints", "_interim", "_patience", "_sender", "_size",
+        "_waiter", "_watch", "answered_at", "detach", "failure", "fields", "on_done", "refused", "sent", "status",
+        "trailers", "unanswered",
     )  # fmt: skip
 
     def __init__(self, connection: ExchangeConnection, body: Body | None, cycle: Cycle | None) -> None:
@@ -84,6 +88,9 @@ class Exchange(httpx2.AsyncByteStream):
         self.answered_at = 0
         self.fields: Fields = []
         self.trailers: Fields = []
+        #: After a 101 gives the connection itself, which does not read, and what came behind the answer. It must get
+        #: another protocol at once. Raises BadGateway where it has ended.
+        self.detach: Detach | None = None
         #: Whether not a byte has come back.
         self.unanswered = True
         #: Whether the backend has said that it did not work on the request.
@@ -91,7 +98,10 @@ class Exchange(httpx2.AsyncByteStream):
         self._chunks: list[bytes] = []
         self._size = 0
         self._ended = False
-        self._failure: GatewayError | None = None
+        #: Why there will be no (whole) response.
+        self.failure: GatewayError | None = None
+        #: Called when the response is complete, or will never be.
+        self.on_done: Callable[[], object] | None = None
 
     # What the connection tells
 
@@ -127,6 +137,11 @@ class Exchange(httpx2.AsyncByteStream):
         else:
             self._wake()
 
+    def on_switch(self, fields: Fields, detach: Detach) -> None:
+        """101 to a request that asked for another protocol."""
+        self.detach = detach
+        self.on_head(101, fields)
+
     def on_data(self, data: bytes) -> None:
         """A piece of its body."""
         if self._watch is not None:
@@ -147,13 +162,19 @@ class Exchange(httpx2.AsyncByteStream):
         self._stop_sending()
         if self._cycle is not None:
             self._cycle.end(trailers)
-        self._wake()
+        self._finish()
 
     def on_failure(self, error: GatewayError) -> None:
         """Nothing more will come."""
-        self._failure = error
+        self.failure = error
         self._stop_sending()
-        self._wake()
+        self._finish()
+
+    def _finish(self) -> None:
+        if self.on_done is not None:
+            self.on_done()
+        else:
+            self._wake()
 
     def waiting(self) -> int:
         """How many bytes wait for the client, of those that have come; what has come is sent."""
@@ -195,21 +216,21 @@ class Exchange(httpx2.AsyncByteStream):
             if inform is not None and self._hints:
                 await inform(*self._hints.pop(0))
                 continue
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
             await self._wait()
 
     async def end(self) -> None:
         """Wait until ``cycle`` has got the whole response. Raises as :meth:`head` and :meth:`take`."""
         while not self._ended:
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
             await self._wait()
 
     @property
     def ready(self) -> bool:
         """Whether :meth:`take` would not wait."""
-        return bool(self._chunks) or self._ended or self._failure is not None
+        return bool(self._chunks) or self._ended or self.failure is not None
 
     async def take(self) -> tuple[bytes, bool]:
         """Everything of the body that is there, and whether more is to come; waits until there is something.
@@ -219,8 +240,8 @@ class Exchange(httpx2.AsyncByteStream):
         while not self._chunks:
             if self._ended:
                 return b"", False
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
             await self._wait()
         chunks = self._chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -243,6 +264,7 @@ class Exchange(httpx2.AsyncByteStream):
     def close(self) -> None:
         """Let the connection go; without the whole response it is closed."""
         self._stop_sending()
+        self.detach = None
         self._connection.give_up(self)
 
     async def _wait(self) -> None:

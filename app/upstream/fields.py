@@ -19,8 +19,16 @@ HOP_BY_HOP = frozenset(
     }
 )
 
-#: Fields that a sender cannot have removed by naming them in ``Connection``: backends decide on them.
-_KEPT_PREFIXES = (b"x-forwarded-", b"x-real-ip", b"forwarded", b"host", b"content-", b"authorization", b"cookie")
+#: Beginnings of the names of fields that a sender cannot have removed by naming them in ``Connection``: they are for
+#: everybody on the way (RFC 9110 §7.6.1), and backends decide on them.
+_KEPT_PREFIXES = (
+    b"accept", b"access-control-", b"age", b"allow", b"authorization", b"authentication-", b"baggage", b"cache-control",
+    b"content-", b"cookie", b"cross-origin-", b"date", b"etag", b"expect", b"expires", b"forwarded", b"from", b"host",
+    b"if-", b"last-modified", b"link", b"location", b"max-forwards", b"origin", b"pragma", b"prefer", b"priority",
+    b"range", b"referer", b"retry-after", b"sec-", b"server", b"set-cookie", b"strict-transport-security",
+    b"traceparent", b"tracestate", b"user-agent", b"vary", b"via", b"www-authenticate", b"x-forwarded-", b"x-real-ip",
+    b"x-request-id", b"x-scheme",
+)  # fmt: skip
 
 #: That a client takes trailers, the only thing of TE that is passed on: transfer codings end at each connection.
 TE_TRAILERS = (b"te", b"trailers")

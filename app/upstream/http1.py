@@ -45,9 +45,18 @@ class Http1Connection(asyncio.Protocol):
         self.idle_since = 0.0
 
     def start(
-        self, method: str, target: bytes, fields: Fields, body: Body | None, cycle: Cycle | None = None
+        self,
+        method: str,
+        target: bytes,
+        fields: Fields,
+        body: Body | None,
+        cycle: Cycle | None = None,
+        *,
+        upgrade: bool = False,
     ) -> Exchange:
         """Send the head of a request, and ``body`` as it comes. The answer goes to ``cycle`` if there is one.
+
+        ``upgrade``: it asks for another protocol.
 
         Raises BadRequest where a field or the target would break out of its line.
         """
@@ -60,7 +69,7 @@ class Http1Connection(asyncio.Protocol):
             self._transport.abort()  # it was taken from the pool for this request
             raise
         exchange = self._exchange = Exchange(self, body, cycle)
-        self._codec.expect(method)
+        self._codec.expect(method, upgrade=upgrade)
         self._transport.write(head)
         exchange.begin()
         return exchange
@@ -134,6 +143,12 @@ class Http1Connection(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange.on_head(status, fields)
 
+    def on_switch(self, fields: Fields, behind: bytes) -> None:
+        if self._exchange is not None:
+            # What comes now is for whoever detaches the connection.
+            self._transport.pause_reading()
+            self._exchange.on_switch(fields, lambda: (self._detach(), behind))
+
     def on_data(self, data: bytes) -> None:
         if self._exchange is not None:
             self._exchange.on_data(data)
@@ -184,6 +199,16 @@ class Http1Connection(asyncio.Protocol):
         """``exchange`` cannot go on because of ``error``, and the connection with it."""
         if self._exchange is exchange:
             self._fail(error)
+
+    def _detach(self) -> asyncio.Transport:
+        """Give the connection away."""
+        if self._exchange is None or self._transport.is_closing():
+            raise BadGateway(detail="the connection ended behind its 101")
+        self._exchange = None
+        self._codec.close()
+        del self._codec
+        self._closed(self)
+        return self._transport
 
     def _resume_reading(self) -> None:
         if self._reading_paused:

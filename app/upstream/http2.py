@@ -64,12 +64,20 @@ class Http2Connection(asyncio.Protocol):
         self.idle_since = NEVER
 
     def start(
-        self, method: str, target: bytes, fields: Fields, body: Body | None, cycle: Cycle | None = None
+        self,
+        method: str,
+        target: bytes,
+        fields: Fields,
+        body: Body | None,
+        cycle: Cycle | None = None,
+        *,
+        upgrade: bool = False,
     ) -> Exchange:
         """Send the head of a request, and ``body`` as it comes. The answer goes to ``cycle`` if there is one.
 
-        Raises BadRequest for what no field may be.
+        Raises BadRequest for what no field may be. HTTP/2 has no ``upgrade``, and nobody must ask for one here.
         """
+        assert not upgrade
         authority = self._authority
         kept: Fields = []
         for field in fields:
@@ -80,6 +88,7 @@ class Http2Connection(asyncio.Protocol):
         try:
             stream = self.core.send_request(method.encode(), self._scheme, authority, target, kept, end=body is None)
         except ValueError:
+            self._released(self)
             raise BadRequest("a line break in a header field") from None
         self.idle_since = NEVER
         lane = Lane(self, stream)

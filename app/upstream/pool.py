@@ -49,7 +49,14 @@ class Connection(Protocol):
         """Whether there is an exchange on it."""
 
     def start(
-        self, method: str, target: bytes, fields: Fields, body: Body | None, cycle: Cycle | None = None
+        self,
+        method: str,
+        target: bytes,
+        fields: Fields,
+        body: Body | None,
+        cycle: Cycle | None = None,
+        *,
+        upgrade: bool = False,
     ) -> Exchange:
         """Send a request."""
 

@@ -44,6 +44,11 @@ class Resolver:
             self._names[name] = _Watched(asyncio.get_running_loop().create_future(), ())
             self._names[name].task = asyncio.create_task(self._keep(name, self._names[name]))
 
+    def known(self, name: DNSName) -> tuple[Address, ...]:
+        """The addresses of a watched name as last heard; empty before the first answer."""
+        watched = self._names.get(name)
+        return watched.addresses if watched is not None else ()
+
     async def addresses(self, name: DNSName) -> tuple[Address, ...]:
         """The addresses of a watched name; waits for the first answer. A name that is not watched has none."""
         watched = self._names.get(name)

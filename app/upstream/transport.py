@@ -1,5 +1,6 @@
 """The exchange with an endpoint: one request there, one answer back, both as streams."""
 
+from dataclasses import replace
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -66,19 +67,25 @@ class UpstreamTransport(httpx2.AsyncBaseTransport):
         body: Body | None,
         timeouts: Timeouts,
         cycle: Cycle | None = None,
+        *,
         inform: Inform | None = None,
+        upgrade: bool = False,
     ) -> Exchange:
         """Send a request and wait for the head of its answer, or, where that goes to ``cycle``, for all of it.
 
         ``fields`` have names in lower case and none of a connection but TE, as :func:`~app.upstream.fields.forwarded`
-        gives them. ``inform`` gets interim responses, where ``cycle`` does not. Raises ConnectFailed before anything
-        was sent, UpstreamTimeout, or BadGateway for no or a bad answer.
+        gives them. ``inform`` gets interim responses, where ``cycle`` does not. ``upgrade``: they ask for another
+        protocol, for which HTTP/1.1 is spoken whatever the endpoint speaks otherwise, and after a 101 the exchange can
+        be detached from its connection. Raises ConnectFailed before anything was sent, UpstreamTimeout, or BadGateway
+        for no or a bad answer.
         """
+        if upgrade and pool.how.http2:
+            pool = self.pool(pool.host, pool.port, replace(pool.how, http2=False))
         deadline = None if timeouts.total is None else pool.loop.time() + timeouts.total
         again = False
         while True:
             connection = pool.take() or await self._connect(pool, timeouts.connect, deadline)
-            exchange = connection.start(method, target, fields, body, cycle)
+            exchange = connection.start(method, target, fields, body, cycle, upgrade=upgrade)
             if timeouts.watched:
                 exchange.watch(timeouts, deadline)
             try:

@@ -2,6 +2,22 @@
 
 PathPrefix is element-wise (HTTPPathMatch): ``/abc`` takes ``/abc``, ``/abc/`` and ``/abc/def``, never ``/abcd``, and a
 trailing slash of the prefix means nothing. Exact is byte for byte.
+
+What is forwarded is the path as the client sent it, and backends do not agree on what some paths mean. The decision:
+no request reaches a backend by one rule that the backend may read as a path of another rule's. So
+
+- escapes that change nothing (RFC 3986 §6.2.2) are undone before rules are matched: ``/%61dmin`` is ``/admin``;
+- refused, whatever the rules are: dot segments in every spelling that some backend resolves (``..``, ``%2e%2e``,
+  ``..;x``, ``..%2f``, ``..%5c``, and these encoded twice), ``%00``, and an encoded slash within a path parameter;
+- ``//``, ``;``, ``%2F``, ``%5C`` and what is encoded twice are matched as they stand, as the API wants it, and
+  forwarded. But where a backend that is lax in all of these (:func:`lax_reading`) would read a path that more rules
+  claim, the request is refused: ``//admin``, ``/x%2F..`` or ``/admin;x`` beside a rule for ``/admin``. Keys as in S3,
+  ``/bucket/a//b%2Fc``, go through.
+
+It suffices to ask for the laxest reading: a rule's path has nothing in it that laxness would change, so that a rule
+which any reading reaches is reached by that one. Out of this are rules that themselves name ``;``, ``%5C`` or ``%25``:
+who writes them knows the backend. Not covered: backends that ignore case, dots or blanks at the end of a name
+(Windows), that take overlong UTF-8, or that decode ``%3F`` before they look for the query.
 """
 
 import re
@@ -49,6 +65,11 @@ class PathMap(Generic[T]):
             found.append(entries)
         return found
 
+    def claimed_otherwise(self, path: str, reading: str) -> bool:
+        """Whether ``reading`` reaches a list that ``path`` does not."""
+        known = list(self.candidates(path))
+        return any(all(entries is not one for one in known) for entries in self.candidates(reading))
+
     def items(self) -> Iterator[tuple[str, str, Sequence[T]]]:
         """All lists with the type and value of their path."""
         for path, entries in self._exact.items():
@@ -71,22 +92,51 @@ _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 #: Characters that mean the same encoded or not (RFC 3986 §2.3).
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
+_ENCODED_TWICE = re.compile(r"%(?:25)+")
+_LAXLY_DECODED = _UNRESERVED | {"/", "\\", ";"}
+#: Escapes that a backend may decode to another path. Those of unreserved characters are left where they were nested.
+_UNUSUAL = re.compile(
+    "%(?:00|25|" + "|".join(f"{ord(each):02X}" for each in sorted(_LAXLY_DECODED)) + ")", re.IGNORECASE
+)
+#: Who drops a parameter before decoding and who decodes first read different paths.
+_SLASH_IN_PARAMETER = re.compile(r"(?:;|%3B)[^/]*(?:%2F|%5C|\\)", re.IGNORECASE)
+_PARAMETER = re.compile(r";[^/]*")
+_SLASHES = re.compile(r"/{2,}")
+
 
 def matched_path(raw: bytes) -> str | None:
-    """The path that rules are matched with, None where it holds dot segments.
+    """The path that rules are matched with, None where it is to be refused whatever the rules are.
 
     What means the same is made the same (RFC 3986 §6.2.2): unreserved characters are decoded, escapes upper case. An
-    encoded slash stays encoded: it is not the separator. Dot segments are refused, since a backend that resolves them
-    would read another path than the one whose rule sent the request there; clients resolve them before they send.
+    encoded slash stays encoded: it is not the separator.
     """
     path = raw.decode("latin-1")
     if "%" in path:
         path = _ESCAPE.sub(_plain, path)
-    if "/." in path and any(segment in (".", "..") for segment in path.split("/")):
+    elif not ("/." in path or "//" in path or ";" in path or "\\" in path):
+        return path
+    lax = lax_reading(path)
+    if lax is not path and ("%00" in lax or _SLASH_IN_PARAMETER.search(_ENCODED_TWICE.sub("%", path))):
+        return None
+    if "/." in lax and any(segment in (".", "..") for segment in lax.split("/")):
         return None
     return path
+
+
+def lax_reading(path: str) -> str:
+    """How a backend reads ``path``, as matched, that decodes twice, takes a backslash for a slash, drops parameters
+    and merges slashes. ``path`` itself where it is an ordinary one."""
+    if not ("//" in path or ";" in path or "\\" in path or ("%" in path and _UNUSUAL.search(path))):
+        return path
+    path = _ESCAPE.sub(_laxly, _ENCODED_TWICE.sub("%", path)).replace("\\", "/")
+    return _SLASHES.sub("/", _PARAMETER.sub("", path))
 
 
 def _plain(escape: re.Match[str]) -> str:
     character = chr(int(escape[1], 16))
     return character if character in _UNRESERVED else escape[0].upper()
+
+
+def _laxly(escape: re.Match[str]) -> str:
+    character = chr(int(escape[1], 16))
+    return character if character in _LAXLY_DECODED else escape[0].upper()

@@ -8,7 +8,7 @@ from routes.graph.nodes import Address, BackendProtocol, CertificatePair, DNSNam
 from routes.resources.meta import Key
 from routes.table.hostnames import HostMap
 from routes.table.matches import Entry, Headers
-from routes.table.paths import PathMap
+from routes.table.paths import PathMap, lax_reading
 
 H = TypeVar("H")
 
@@ -98,6 +98,16 @@ class Port(Generic[H]):
             if handler is not None:
                 return handler
         return None
+
+    def in_doubt(self, host: str, path: str) -> bool:
+        """Whether a backend may read ``path`` as one that rules claim which do not take it as it stands."""
+        reading = lax_reading(path)
+        if reading is path:
+            return False
+        listener = self.listeners.best(host)
+        return listener is not None and any(
+            virtual_host.claimed_otherwise(path, reading) for virtual_host in listener.hosts.candidates(host)
+        )
 
 
 @dataclass(frozen=True, slots=True)

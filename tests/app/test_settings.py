@@ -39,6 +39,7 @@ def test_nothing_has_to_be_set(settings: Setting) -> None:
     assert found.trusted_proxies == ()
     assert found.admin == "127.0.0.1:9000"
     assert found.access_log == "off"
+    assert found.via == ""
     assert found.options().service_dns == "{name}"
 
 
@@ -93,6 +94,7 @@ SENTENCES = {
     "access_log": ("xml", "MOONGATE_ACCESS_LOG: Input should be 'off', 'common' or 'json'"),
     "admin": ("nowhere", "MOONGATE_ADMIN: must be host:port or off, not 'nowhere'"),
     "listener": ("web", "MOONGATE_LISTENER: must be namespace/gateway/listener, not 'web'"),
+    "via": ("a b", "MOONGATE_VIA: must be one word of letters, digits and -._~ such as moongate, not 'a b'"),
     "dns_refresh": ("0", "MOONGATE_DNS_REFRESH: Input should be greater than 0"),
     "trusted_proxies": (
         "10.0.0.0/8,moon",

@@ -3,12 +3,10 @@
 import asyncio
 import http.client
 import json
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -16,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from tests.e2e.conftest import Backends
 from tests.helpers.client import Connection, ask
 from tests.helpers.manifests import backend, route, service, write
-from tests.helpers.processes import Process, free_port, gateway
+from tests.helpers.processes import Process, free_port, gateway, peak_memory
 from tests.helpers.upstreams import head_of, serving, speaking
 
 MIB = 2**20
@@ -173,11 +171,6 @@ def upstream(current: Current, running: Process) -> Iterator[Upstream]:
     yield current.upstream
     current.upstream.release.set()
     current.upstream.client_left.set()
-
-
-def peak_memory(running: Process) -> int:
-    """The most bytes of memory that the process had so far."""
-    return int(re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{running.pid}/status").read_text())[0]) * 1024
 
 
 # Bodies, as they come

@@ -77,6 +77,11 @@ class Process:
         return self._popen.wait(seconds)
 
 
+def peak_memory(running: Process) -> int:
+    """The most bytes of memory that the process had so far."""
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{running.pid}/status").read_text())[0]) * 1024
+
+
 @contextmanager
 def process(
     arguments: Sequence[str], environment: Mapping[str, str], *, port: int = 0, folder: Path | None = None

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -14,10 +15,10 @@ Speaker = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[int]:
+def serving(app: ASGIApp, *, http: str = "httptools", lifespan: Literal["on", "off"] = "off") -> Iterator[int]:
     """Serve ``app`` with uvicorn; gives its port."""
     config = uvicorn.Config(
-        app, port=0, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1, http="httptools"
+        app, port=0, lifespan=lifespan, log_config=None, access_log=False, timeout_graceful_shutdown=1, http=http
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

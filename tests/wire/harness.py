@@ -129,9 +129,13 @@ class Wire(asyncio.Transport):
     def feed(self, *pieces: bytes) -> None:
         """Bytes arrive, in ``pieces``, each of which is worked off before the next."""
         for piece in pieces:
-            self._kernel += piece
-            self._deliver()
+            self.arrive(piece)
             self.loop.settle()
+
+    def arrive(self, data: bytes) -> None:
+        """Bytes arrive, and nobody but the protocol gets a turn."""
+        self._kernel += data
+        self._deliver()
 
     def feed_eof(self) -> None:
         """The other end sends no more."""

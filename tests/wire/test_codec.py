@@ -1,25 +1,50 @@
 """The codec of a backend's responses, by itself: from bytes to what its sink is told.
 
-Every case runs whole, byte by byte, and cut in two at every place, with one and the same outcome. Another codec is
-tested by adding it to ``CODECS``.
+Every case runs whole, byte by byte, and cut in two at every place, with one and the same outcome, over the codec in use
+and over one on another parser: what two of them agree on is less likely to be a mistake of either.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
 from app.upstream.codec import MAX_FIELDS, MAX_HEAD, HttptoolsCodec, ProtocolError, ResponseCodec, ResponseSink
 from app.upstream.fields import Fields
-from tests.wire.harness import however_cut
+from tests.wire.harness import cuts, however_cut
+from tests.wire.zttp_codec import ZttpCodec
 
 Codecs = Callable[[ResponseSink], ResponseCodec]
-CODECS: list[Codecs] = [HttptoolsCodec]
+CODECS: list[Codecs] = [HttptoolsCodec, ZttpCodec]
 
 
 @pytest.fixture(params=CODECS, ids=lambda codec: codec.__name__)
 def codecs(request: pytest.FixtureRequest) -> Codecs:
     made: Codecs = request.param
     return made
+
+
+#: What zttp reads in another way, and no codec around it can change. Each has a test at the end of this module.
+ZTTPS_OWN = frozenset(
+    {
+        "empty lines before it (§2.2)",
+        "a bare carriage return as the end of the head",
+        "the coding 'chunked\\t'",
+        "the coding 'chunked \\t'",
+        "a chunk's size '3;'",
+        "a chunk's size '3;a b'",
+    }
+)
+
+
+def by_codec(cases: Sequence[tuple[Any, ...]]) -> Any:
+    """A test's parameters: each of ``cases``, whose first item is its name, over each codec."""
+    return [
+        pytest.param(codec, *rest, id=f"{codec.__name__}-{name}")
+        for codec in CODECS
+        for name, *rest in cases
+        if codec is not ZttpCodec or name not in ZTTPS_OWN
+    ]
 
 
 class Heard:
@@ -35,6 +60,9 @@ class Heard:
     def on_head(self, status: int, fields: Fields) -> None:
         self.told.append((status, list(fields)))
 
+    def on_switch(self, fields: Fields, behind: bytes) -> None:
+        self.told.append(("switch", list(fields), behind))
+
     def on_data(self, data: bytes) -> None:
         last = self.told[-1]
         if isinstance(last, bytes):
@@ -46,10 +74,12 @@ class Heard:
         self.told.append(("end", list(trailers), reusable))
 
 
-def heard(codecs: Codecs, pieces: Sequence[bytes], method: str, *, eof: bool = False) -> tuple[list[object], bool]:
+def heard(
+    codecs: Codecs, pieces: Sequence[bytes], method: str, *, eof: bool = False, upgrade: bool = False
+) -> tuple[list[object], bool]:
     sink = Heard()
     codec = codecs(sink)
-    codec.expect(method)
+    codec.expect(method, upgrade=upgrade)
     try:
         for piece in pieces:
             codec.feed(piece)
@@ -271,12 +301,12 @@ READ: list[tuple[str, str, bytes, list[object]]] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "data", "expected"), [pytest.param(*rest, id=name) for name, *rest in READ])
+@pytest.mark.parametrize(("codecs", "method", "data", "expected"), by_codec(READ))
 def test_read(codecs: Codecs, method: str, data: bytes, expected: list[object]) -> None:
     assert however_cut(data, lambda pieces: heard(codecs, pieces, method)) == (expected, False)
 
 
-@pytest.mark.parametrize(("method", "data", "expected"), [pytest.param(*rest, id=name) for name, *rest in READ])
+@pytest.mark.parametrize(("codecs", "method", "data", "expected"), by_codec(READ))
 def test_what_follows_was_not_asked_for(codecs: Codecs, method: str, data: bytes, expected: list[object]) -> None:
     """… and is an error, also where it came with the response: it would be taken for the answer to somebody else."""
     for extra in (b"H", b"0", b"5\r\nhello\r\n0\r\n\r\n", EMPTY, b"\0"):
@@ -321,9 +351,7 @@ UNTIL_THE_END: list[tuple[str, str, bytes, list[object]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("method", "data", "expected"), [pytest.param(*rest, id=name) for name, *rest in UNTIL_THE_END]
-)
+@pytest.mark.parametrize(("codecs", "method", "data", "expected"), by_codec(UNTIL_THE_END))
 def test_read_until_the_end_of_the_connection(codecs: Codecs, method: str, data: bytes, expected: list[object]) -> None:
     assert however_cut(data, lambda pieces: heard(codecs, pieces, method)) == (expected[:-1], False)
     assert however_cut(data, lambda pieces: heard(codecs, pieces, method, eof=True)) == (expected, False)
@@ -445,7 +473,7 @@ BAD: list[tuple[str, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in BAD])
+@pytest.mark.parametrize(("codecs", "data"), by_codec(BAD))
 def test_no_response(codecs: Codecs, data: bytes) -> None:
     for method in ("GET", "HEAD"):
         told, failed = however_cut(data, lambda pieces, method=method: heard(codecs, pieces, method))  # type: ignore[misc]
@@ -472,7 +500,7 @@ BAD_BODIES: list[tuple[str, bytes, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("data", "before"), [pytest.param(data, before, id=name) for name, data, before in BAD_BODIES])
+@pytest.mark.parametrize(("codecs", "data", "before"), by_codec(BAD_BODIES))
 def test_no_body(codecs: Codecs, data: bytes, before: bytes) -> None:
     told, failed = however_cut(OK_CHUNKED + data, lambda pieces: heard(codecs, pieces, "GET"))
     assert failed
@@ -500,14 +528,105 @@ def test_without_end(codecs: Codecs, data: bytes, more: bytes, method: str) -> N
     assert heard(codecs, pieces, method)[1]
 
 
-def test_a_head_as_large_as_may_be(codecs: Codecs) -> None:
+def test_a_head_as_large_as_may_be() -> None:
     fields = b"".join(b"x%d: %b\r\n" % (index, b"y" * 200) for index in range(MAX_FIELDS - 1))
     head = OK + b"Content-Length: 0\r\n" + fields
-    assert not heard(codecs, [head + b"\r\n"], "GET")[1]
-    assert heard(codecs, [head + b"z: y\r\n\r\n"], "GET")[1]
+    assert not heard(HttptoolsCodec, [head + b"\r\n"], "GET")[1]
+    assert heard(HttptoolsCodec, [head + b"z: y\r\n\r\n"], "GET")[1]
 
 
 def test_a_body_in_the_smallest_chunks_is_no_head(codecs: Codecs) -> None:
     told, failed = heard(codecs, [OK_CHUNKED + b"1;extension\r\nx\r\n" * 40_000 + b"0\r\n\r\n"], "GET")
     assert told[1] == b"x" * 40_000
     assert not failed
+
+
+# Another protocol: RFC 9110 §7.8
+
+
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+SWITCHED = [field("connection", "upgrade"), field("upgrade", "x")]
+
+
+def test_101_that_was_asked_for() -> None:
+    told = however_cut(SWITCHING, lambda pieces: heard(HttptoolsCodec, pieces, "GET", upgrade=True))
+    assert told == ([("switch", SWITCHED, b"")], False)
+
+
+def test_what_is_behind_101_is_not_looked_at() -> None:
+    for pieces in cuts(SWITCHING):
+        told = heard(HttptoolsCodec, [*pieces[:-1], pieces[-1] + EMPTY], "GET", upgrade=True)
+        assert told == ([("switch", SWITCHED, EMPTY)], False)
+
+
+def test_an_ordinary_answer_to_who_asked_for_another_protocol(codecs: Codecs) -> None:
+    for data in (b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno", OK + b"Upgrade: x\r\nConnection: upgrade\r\n\r\n"):
+        told, failed = however_cut(data, lambda pieces: heard(codecs, pieces, "GET", upgrade=True, eof=True))
+        assert not failed
+        assert [item[0] for item in told if isinstance(item, tuple)][1:] == ["end"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SWITCHING.replace(b"Upgrade: x\r\n", b""),
+        SWITCHING.replace(b"Connection: upgrade\r\n", b""),
+        SWITCHING.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        SWITCHING.replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n"),
+        SWITCHING.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ],
+)
+def test_a_bad_101(codecs: Codecs, data: bytes) -> None:
+    told, failed = however_cut(data, lambda pieces: heard(codecs, pieces, "GET", upgrade=True))
+    assert (told, failed) == ([], True)
+
+
+def test_101_is_asked_for_once(codecs: Codecs) -> None:
+    sink = Heard()
+    codec = codecs(sink)
+    codec.expect("GET", upgrade=True)
+    codec.feed(EMPTY)
+    codec.expect("GET")
+    with pytest.raises(ProtocolError):
+        codec.feed(SWITCHING)
+
+
+# What is zttp's own: it stands here so that a version of it that changes its mind is noticed.
+
+
+@pytest.mark.parametrize("name", ["chunked\t", "chunked \t"])
+def test_zttp_takes_a_tab_behind_the_coding(name: str) -> None:
+    """… as RFC 9110 §5.6.3 allows; llhttp does not."""
+    told, failed = heard(ZttpCodec, [OK + b"Transfer-Encoding: %b\r\n\r\n0\r\n\r\n" % name.encode()], "GET")
+    assert told == [(200, [CHUNKED]), end()]
+    assert not failed
+
+
+def test_zttp_takes_no_empty_line_before_a_response() -> None:
+    """… which only a server should look over (RFC 9112 §2.2)."""
+    assert heard(ZttpCodec, [b"\r\n" + EMPTY], "GET") == ([], True)
+
+
+@pytest.mark.parametrize("extension", [b"", b"a b", b"a=", b"=", b'"'])
+def test_zttp_takes_anything_for_an_extension(extension: bytes) -> None:
+    """… of a chunk, where RFC 9112 §7.1.1 has a grammar. What it reads is the same."""
+    told, failed = heard(ZttpCodec, [OK_CHUNKED + b"3;%b\r\nabc\r\n0\r\n\r\n" % extension], "GET")
+    assert told == [(200, [CHUNKED]), b"abc", end()]
+    assert not failed
+
+
+def test_zttp_waits_for_the_end_of_the_head_before_it_looks_at_its_lines() -> None:
+    data = OK + b"X: a\r\n\rb"
+    assert heard(ZttpCodec, [data], "GET") == ([], False)
+    assert heard(ZttpCodec, [data + b"\r\n\r\n"], "GET") == ([], True)
+
+
+def test_zttp_has_limits_of_its_own() -> None:
+    """… which cannot be changed: 100 fields, 16 KiB for each, 64 KiB for all. Backends send more."""
+    for few, many in (
+        (b"X: y\r\n" * 99, b"X: y\r\n" * 100),
+        (b"X: %b\r\n" % (b"y" * 16_000), b"X: %b\r\n" % (b"y" * 17_000)),
+        ((b"X: %b\r\n" % (b"y" * 8_000)) * 7, (b"X: %b\r\n" % (b"y" * 8_000)) * 9),
+    ):
+        assert not heard(ZttpCodec, [OK + b"Content-Length: 0\r\n" + few + b"\r\n"], "GET")[1]
+        assert heard(ZttpCodec, [OK + b"Content-Length: 0\r\n" + many + b"\r\n"], "GET")[1]

@@ -1,7 +1,6 @@
 """One connection of a client through its life: bodies, interim and early answers, pipelining, ends."""
 
 import re
-from typing import Any
 
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -9,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 from app.listeners.http import GRACE, HEAD_TIMEOUT
 from middleware.answer import CYCLE
 from tests.wire.apps import Steps, body, length, start
-from tests.wire.harness import Loop, Server, Wire, cuts, undated
+from tests.wire.harness import Loop, Server, Wire, undated
 from tests.wire.test_responses import GET, LAST, POST
 
 
@@ -562,83 +561,3 @@ def test_connections_beyond_the_limit_get_503(loop: Loop, app: Steps) -> None:
     first.feed(GET)
     second.feed(GET)
     assert len(app.calls) == 2
-
-
-# WebSocket
-
-
-class Taken:
-    """A protocol that takes a handshake over, as uvicorn's do."""
-
-    taken: list["Taken"]
-
-    def __init__(self, **settings: Any) -> None:
-        self.settings = settings
-        self.received = b""
-        self.lost = 0
-        Taken.taken.append(self)
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.received += data
-
-    def eof_received(self) -> None:
-        pass
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.lost += 1
-
-
-HANDSHAKE = b"GET /ws?a HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\r\n"
-HANDED_OVER = b"GET /ws?a HTTP/1.1\r\nhost: a\r\nupgrade: WebSocket\r\nconnection: keep-alive, Upgrade\r\n\r\n"
-
-
-@pytest.fixture
-def taking(loop: Loop, app: Steps, monkeypatch: pytest.MonkeyPatch) -> Server:
-    monkeypatch.setattr(Taken, "taken", [], raising=False)
-    return Server(loop, app, ws=Taken)
-
-
-def test_a_handshake_is_handed_over_with_what_follows(taking: Server, app: Steps) -> None:
-    for pieces in cuts(HANDSHAKE + b"\x81\x00"):
-        wire = taking.connect()
-        wire.feed(*pieces)
-        taken = Taken.taken.pop()
-        assert taken.received == HANDED_OVER + b"\x81\x00"
-        assert taken.transport is wire
-        assert wire.get_protocol() is taken
-        assert not taking.state.connections
-        wire.lose()
-        assert taken.lost == 1
-    assert not app.calls
-    assert not Taken.taken
-
-
-NO_HANDSHAKE = [
-    ("with a body", HANDSHAKE.replace(b"Host", b"Content-Length: 1\r\nHost") + b"x"),
-    ("with another method", HANDSHAKE.replace(b"GET", b"POST")),
-    ("in HTTP/1.0", HANDSHAKE.replace(b"HTTP/1.1", b"HTTP/1.0")),
-    ("to another protocol", HANDSHAKE.replace(b"WebSocket", b"h2c")),
-    ("that Connection does not name", HANDSHAKE.replace(b", Upgrade", b"")),
-]
-
-
-@pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in NO_HANDSHAKE])
-def test_a_handshake_is_a_request(taking: Server, app: Steps, data: bytes) -> None:
-    """… ``data`` says how, and goes to the application."""
-    wire = taking.connect()
-    wire.feed(data)
-    assert not Taken.taken
-    (call,) = app.calls
-    assert call.scope["type"] == "http"
-    call.answer()
-
-
-def test_a_handshake_behind_a_request_is_a_request(taking: Server, app: Steps) -> None:
-    wire = taking.connect()
-    wire.feed(GET + HANDSHAKE)
-    assert not Taken.taken
-    app.calls[0].answer()
-    app.calls[1].answer()

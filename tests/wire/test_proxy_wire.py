@@ -41,6 +41,10 @@ def gateway(host: str = "192.0.2.9", port: int = 80) -> ErrorMiddleware:
     return ErrorMiddleware(app)
 
 
+#: Fields whose names an underscore makes look like others stay themselves: only the forwarded ones are watched over.
+MANY = b"".join(b"x_%d: %b\r\n" % (index, b"y" * (500 + index)) for index in range(98)) + b"z: 1\r\n"
+
+
 class Between:
     """A gateway between clients and backends that the test plays."""
 
@@ -108,6 +112,44 @@ REQUESTS: list[tuple[str, bytes, bytes]] = [
         "with what backends decide on, although Connection names it",
         b"GET / HTTP/1.1\r\nHost: a\r\nX-Real-IP: 1\r\nCookie: c\r\nConnection: host, x-real-ip, cookie\r\n\r\n",
         b"GET / HTTP/1.1\r\nhost: a\r\nx-real-ip: 1\r\ncookie: c\r\n\r\n",
+    ),
+    *[
+        (
+            f"with {name}, although Connection names it",
+            f"GET / HTTP/1.1\r\nHost: a\r\nConnection: close, {name.upper()}\r\n{name}: 1\r\n\r\n".encode(),
+            f"GET / HTTP/1.1\r\nhost: a\r\n{name}: 1\r\n\r\n".encode(),
+        )
+        for name in (
+            *(
+                "authorization",
+                "x-forwarded-for",
+                "x-forwarded-proto",
+                "forwarded",
+                "via",
+                "origin",
+                "if-match",
+                "range",
+            ),
+            *(
+                "cache-control",
+                "accept-encoding",
+                "sec-fetch-site",
+                "traceparent",
+                "x-request-id",
+                "user-agent",
+                "date",
+            ),
+        )
+    ],
+    (
+        "with empty values and bytes beyond ASCII in others (RFC 9110 §5.5)",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-A:\r\nX-B: caf\xc3\xa9 \xff\r\nX-C: \t \r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: a\r\nx-a: \r\nx-b: caf\xc3\xa9 \xff\r\nx-c: \r\n\r\n",
+    ),
+    (
+        "with as many fields as may be, and long ones",
+        b"GET / HTTP/1.1\r\nHost: a\r\n" + MANY + b"\r\n",
+        b"GET / HTTP/1.1\r\nhost: a\r\n" + MANY + b"\r\n",
     ),
     (
         "with its length, although Connection names it",
@@ -216,6 +258,25 @@ ANSWERS: list[tuple[str, bytes, bytes, bytes]] = [
         b"HTTP/1.1 200 OK\r\nx-c: 2\r\ncontent-length: 0\r\n\r\n",
     ),
     (
+        "with what is for the client, although Connection names it",
+        GET,
+        OK + b"Connection: set-cookie, vary, strict-transport-security, x-y\r\nSet-Cookie: a\r\nVary: b\r\nX-Y: z\r\n"
+        b"Strict-Transport-Security: c\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nset-cookie: a\r\nvary: b\r\nstrict-transport-security: c\r\ncontent-length: 0\r\n\r\n",
+    ),
+    (
+        "with fields of the backend's own, none of ours beside them",
+        GET,
+        OK + b"Server: x/1\r\nVia: 1.0 y\r\nX-A:\r\nX-B: caf\xc3\xa9 \xff\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nserver: x/1\r\nvia: 1.0 y\r\nx-a: \r\nx-b: caf\xc3\xa9 \xff\r\ncontent-length: 0\r\n\r\n",
+    ),
+    (
+        "with as many fields as a backend sends, and long ones",
+        GET,
+        OK + MANY * 4 + b"Content-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + MANY * 4 + b"content-length: 0\r\n\r\n",
+    ),
+    (
         "without the end of the backend's connection",
         GET,
         OK + b"Connection: close\r\nContent-Length: 0\r\n\r\n",
@@ -240,6 +301,24 @@ ANSWERS: list[tuple[str, bytes, bytes, bytes]] = [
         b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
     ),
     ("204", GET, b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"),
+    (
+        "205",
+        GET,
+        b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n",
+    ),
+    (
+        "304 in chunks that do not come",
+        GET,
+        b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\nETag: x\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\netag: x\r\n\r\n",
+    ),
+    (
+        "to HEAD, in chunks that do not come",
+        b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+    ),
     (
         "304",
         GET,

@@ -11,6 +11,7 @@ import pytest
 
 from app.upstream import pool as pool_module
 from app.upstream.exchange import CONTINUE_TIMEOUT, HIGH_WATER, MAX_INTERIM, Exchange
+from app.upstream.how import HTTP1, How
 from app.upstream.pool import IDLE, Pool
 from app.upstream.timeouts import DEFAULT
 from app.upstream.transport import UpstreamTransport
@@ -59,13 +60,13 @@ class Source(httpx2.AsyncByteStream):
 class Client:
     """The gateway's side: a transport, and one pool that its requests go through."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, how: How = HTTP1) -> None:
         self.loop = loop
-        self.transport, self.pool = loop.run(self._make())
+        self.transport, self.pool = loop.run(self._make(how))
 
-    async def _make(self) -> tuple[UpstreamTransport, Pool]:
+    async def _make(self, how: How) -> tuple[UpstreamTransport, Pool]:
         transport = UpstreamTransport()
-        return transport, transport.pool("b", 80)
+        return transport, transport.pool("b", 80, how)
 
     def ask(
         self,

@@ -155,3 +155,20 @@ def test_a_handler_is_made_once_for_each_rule(compiled: Compile) -> None:
     ]
     assert found[0] is not None
     assert all(each is found[0] for each in found)
+
+
+def test_a_path_is_in_doubt_where_any_hostname_of_the_listener_has_a_rule_for_what_a_backend_may_read(
+    compiled: Compile,
+) -> None:
+    """The rule that takes it may be a less specific hostname's, and the other one's a more specific one's."""
+    table = compiled(
+        GATEWAY.format(listeners="{name: any, port: 80, protocol: HTTP}")
+        + route("all", hostnames="'*.com'")
+        + route("admin", hostnames="a.com", matches="{path: {value: /admin}}")
+    )
+    port = port_of(table)
+    assert answers(port, "a.com", "//admin") == "default/all/0"
+    assert port.in_doubt("a.com", "//admin")
+    assert not port.in_doubt("b.com", "//admin")
+    assert not port.in_doubt("a.com", "//other")
+    assert not port.in_doubt("a.com", "/admin")
