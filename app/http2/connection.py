@@ -147,7 +147,9 @@ class Connection(Writer):
         if stream is None:
             if stream_id not in self._reset:
                 raise self._misplaced(stream_id, "DATA")
-            self._idle.spend()
+            self._reset[stream_id] -= size
+            if not size or self._reset[stream_id] < 0:
+                self._idle.spend()
             self._refill()
             return
         if not stream.receiving:

@@ -88,7 +88,8 @@ class Writer:
         self.streams: dict[int, Stream] = {}
         #: The highest stream that the peer has opened.
         self.last_id = 0
-        self._reset: dict[int, None] = {}
+        #: Streams that we have reset, and the bytes that the peer may still send on them without knowing it.
+        self._reset: dict[int, int] = {}
         self._ended: deque[int] = deque(maxlen=_ENDED_REMEMBERED)
         # What may still be received on the connection, and what was and was not consumed
         self._receive_window = CONNECTION_WINDOW
@@ -139,9 +140,10 @@ class Writer:
         assert stream.sending
         assert not size or (stream.send_window >= 0 and self.send_window >= 0)
         stream_id = stream.id
-        if self._idle.spent:
-            self._idle.earn(PER_USEFUL_FRAME)
         most = self.max_frame
+        if self._idle.spent:
+            # A peer may open both windows again for each frame.
+            self._idle.earn(PER_USEFUL_FRAME * (1 + size // most))
         if size <= most:
             header = HEADER.pack(size >> 8, size & 0xFF, frames.DATA, end, stream_id)
             if size < _SMALL:
@@ -172,7 +174,7 @@ class Writer:
     def reset(self, stream: Stream, code: Code) -> None:
         """End ``stream`` at once; nothing more is told of it."""
         if self.streams.get(stream.id) is stream:
-            self._remember_reset(stream.id)
+            self._remember_reset(stream.id, stream.receive_window if stream.receiving else 0)
             self._drop(stream)
             self._put(frames.rst_stream(stream.id, code))
 
@@ -248,7 +250,7 @@ class Writer:
         stream.receiving = stream.sending = False
         self.release(stream)
 
-    def _remember_reset(self, stream_id: int) -> None:
-        self._reset[stream_id] = None
+    def _remember_reset(self, stream_id: int, window: int = 0) -> None:
+        self._reset[stream_id] = window
         if len(self._reset) > _RESET_REMEMBERED:
             del self._reset[next(iter(self._reset))]

@@ -1,19 +1,24 @@
 """What a client may do for nothing, and what it may not: floods that are cheap for it and cost us."""
 
+from typing import Any
+
 import pytest
 
 from app.http2.frames import Code
 from app.http2.limits import IDLE_SPAN, MAX_IDLE_FRAMES, MAX_RESETS, MAX_UNREAD, RESET_SPAN
 from app.http2.server import MAX_STREAMS
+from app.http2.writer import STREAM_WINDOW
 from tests.wire.http2 import (
     CONTINUATION,
     DATA,
     GET,
     HEADERS,
+    OK,
     PING,
     POST,
     PRIORITY,
     Peer,
+    client,
     data,
     frame,
     headers,
@@ -159,6 +164,42 @@ def test_frames_without_use_among_useful_ones() -> None:
         peer.connection.consumed(peer.heard.streams[1], 1)
         peer.connection.taken()
     assert peer.failure is None
+
+
+def uploading(peer: Peer) -> Any:
+    """A client that uploads on a new stream."""
+    stream = peer.connection.send_request(b"POST", b"http", b"a", b"/", [])
+    peer.output()
+    return stream
+
+
+def test_windows_that_are_opened_for_each_frame_are_of_use() -> None:
+    peer = client().feed(settings((4, 2**30)) + window(0, 2**30))
+    stream = uploading(peer)
+    for _ in range(2 * MAX_IDLE_FRAMES // 8):
+        peer.connection.send_data(stream, b"x" * 4 * 2**14)
+        peer.feed((window(0, 2**14) + window(1, 2**14)) * 4)
+    assert peer.failure is None
+
+
+def test_what_was_on_its_way_when_its_stream_was_reset_is_nobodys_fault() -> None:
+    peer = client()
+    for _ in range(20):
+        stream = uploading(peer)
+        peer.feed(headers(stream.id, OK))
+        peer.connection.reset(stream, Code.CANCEL)
+        peer.feed(data(stream.id, b"x" * 2**10) * (STREAM_WINDOW // 2**10))
+    assert peer.failure is None
+
+
+def test_more_than_can_have_been_on_its_way_is() -> None:
+    peer = client()
+    stream = uploading(peer)
+    peer.feed(headers(stream.id, OK))
+    peer.connection.reset(stream, Code.CANCEL)
+    peer.feed(data(stream.id, b"x" * 2**10) * (STREAM_WINDOW // 2**10 + MAX_IDLE_FRAMES - 1))
+    assert peer.failure is None
+    assert peer.feed(data(stream.id, b"x")).failure == Code.ENHANCE_YOUR_CALM
 
 
 def test_a_setting_that_touches_every_stream_costs_more() -> None:
