@@ -52,10 +52,12 @@ class Http2Connection(asyncio.Protocol):
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
         #: Exchanges that got something in this turn.
         self._touched: dict[Lane, None] = {}
-        # Writing: whether it has to wait, who does, what bodies have sent since the last write, and where we are
+        # Writing: whether it has to wait, who does, and what bodies have sent since
         self.write_paused = False
-        self._writers: set[asyncio.Future[None]] = set()
+        self._writers: dict[asyncio.Future[None], None] = {}
         self._unwritten = 0
+        #: Bodies that wait, for the connection or for a window.
+        self.waiting = 0
         self._reading = self._scheduled = False
         #: Whether an exchange has ended well on it: only then can a request meet a connection that is being closed.
         self.used = False
@@ -256,11 +258,13 @@ class Http2Connection(asyncio.Protocol):
         """Wait until the endpoint has read of what was sent."""
         while self.write_paused:
             writer = self.loop.create_future()
-            self._writers.add(writer)
+            self._writers[writer] = None
+            self.waiting += 1
             try:
                 await writer
             finally:
-                self._writers.discard(writer)
+                self.waiting -= 1
+                self._writers.pop(writer, None)
 
     # Inside
 
@@ -337,15 +341,20 @@ class Lane:
             if room > 0:
                 connection.send(stream, rest[:room])
                 rest = rest[room:]
+                if connection.waiting:
+                    await asyncio.sleep(0)  # Those that waited go on before this one does.
             else:
                 await self._room()
 
     async def _room(self) -> None:
-        self._connection.core.wait(self.stream)
-        self._waiter = self._connection.loop.create_future()
+        connection = self._connection
+        connection.core.wait(self.stream)
+        self._waiter = connection.loop.create_future()
+        connection.waiting += 1
         try:
             await self._waiter
         finally:
+            connection.waiting -= 1
             self._waiter = None
 
     def end_body(self, trailers: Fields) -> None:
