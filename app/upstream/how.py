@@ -42,7 +42,7 @@ class How:
     @property
     def context(self) -> ssl.SSLContext | None:
         """For the handshake, one for all connections with these parameters. Raises ValueError for bad authorities."""
-        return None if self.tls is None else _context(self.tls.authorities, self.http2)
+        return None if self.tls is None else contexts(self.tls.authorities, self.http2)
 
 
 HTTP1: Final = How()
@@ -52,7 +52,8 @@ HTTPS: Final = How(http2=True, tls=TLS())
 
 
 @lru_cache(256)
-def _context(authorities: str, http2: bool) -> ssl.SSLContext:
+def contexts(authorities: str, http2: bool) -> ssl.SSLContext:
+    """The contexts, by their parameters."""
     try:
         context = ssl.create_default_context(cadata=authorities or None)
     except ssl.SSLError as error:

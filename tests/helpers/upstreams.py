@@ -1,6 +1,7 @@
 """Backends that run in a thread of the test, so that it can see what reaches them."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -32,8 +33,8 @@ def serving(app: ASGIApp, *, http: str = "httptools", lifespan: Literal["on", "o
 
 
 @contextmanager
-def speaking(speaker: Speaker) -> Iterator[int]:
-    """Have ``speaker`` answer each connection, byte by byte as it likes; gives the port."""
+def speaking(speaker: Speaker, context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Have ``speaker`` answer each connection, byte by byte as it likes, in TLS with ``context``; gives the port."""
     ports: list[int] = []
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
@@ -47,7 +48,7 @@ def speaking(speaker: Speaker) -> Iterator[int]:
             writer.close()
 
     async def main() -> None:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
         ports.append(server.sockets[0].getsockname()[1])
         await stop.wait()
         server.close()
