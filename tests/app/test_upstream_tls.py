@@ -167,7 +167,10 @@ def test_the_log_does_not_repeat_itself(
 
 
 def test_an_endpoint_that_speaks_no_tls(factory: LoopFactory) -> None:
-    with speaking(http1) as port, pytest.raises(ConnectFailed):
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with speaking(plain) as port, pytest.raises(ConnectFailed):
         ask(factory, port, trusting())
 
 

@@ -90,9 +90,13 @@ class Request:
         self._connection.h2.reset_stream(self._stream, code)
         self._connection.flush()
 
-    def end_connection(self) -> None:
-        """Break the connection that it came on."""
-        self._connection.transport.abort()
+    async def never(self) -> None:
+        """Do not answer."""
+        self._connection.backend.waiting = True
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._connection.backend.waiting = False
 
     def feed(self, piece: tuple[bytes, int] | None) -> None:
         self._pieces.put_nowait(piece)
@@ -100,7 +104,7 @@ class Request:
 
 class _Connection(asyncio.Protocol):
     def __init__(self, backend: "Http2Backend") -> None:
-        self._backend = backend
+        self.backend = backend
         self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
         self.transport: Any = None
         self._requests: dict[int, Request] = {}
@@ -110,13 +114,13 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        self._backend.connections.add(self)
-        self._backend.accepted += 1
+        self.backend.connections.add(self)
+        self.backend.accepted += 1
         self.h2.initiate_connection()
         self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._backend.connections.discard(self)
+        self.backend.connections.discard(self)
         for task in self._tasks.values():
             task.cancel()
 
@@ -134,7 +138,7 @@ class _Connection(asyncio.Protocol):
         try:
             events = self.h2.receive_data(data)
         except ProtocolError as error:
-            self._backend.complaints.append(str(error))
+            self.backend.complaints.append(str(error))
             self.flush()
             self.transport.close()
             return
@@ -153,18 +157,18 @@ class _Connection(asyncio.Protocol):
         elif isinstance(event, StreamEnded):
             self._requests[event.stream_id].feed(None)
         elif isinstance(event, StreamReset):
-            self._backend.resets.append(int(event.error_code))
+            self.backend.resets.append(int(event.error_code))
             if event.stream_id in self._tasks:
                 self._tasks[event.stream_id].cancel()
         elif isinstance(event, WindowUpdated):
             for request in self._requests.values():
                 request.window.set()
         elif isinstance(event, ConnectionTerminated):
-            self._backend.goodbyes += 1
+            self.backend.goodbyes += 1
 
     async def _run(self, request: Request, stream: int) -> None:
         try:
-            await self._backend.app(request)
+            await self.backend.app(request)
         except ProtocolError:
             pass  # the gateway has reset the stream, which is its right
         finally:
@@ -183,6 +187,8 @@ class Http2Backend:
         #: What h2 had to say against the gateway.
         self.complaints: list[str] = []
         self.connections: set[_Connection] = set()
+        #: Whether a request is waited for that is never answered.
+        self.waiting = False
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
 
