@@ -220,7 +220,7 @@ class _Forwarding:
             body = Body(self._body(), length, waits, self._trailers)
         target = target_of(scope)
         inform = None
-        if self._direct is None and _EARLY_HINT in scope.get("extensions", ()):
+        if self._direct is None and _EARLY_HINT in (scope.get("extensions") or ()):
             inform = self._hint
         try:
             exchange = await transport.exchange(
@@ -231,7 +231,7 @@ class _Forwarding:
             self._record.origin_duration_ns = exchange.answered_at - started
             if self._direct is None:
                 takes_trailers = TE_TRAILERS in fields or scope["http_version"][:1] != "1"
-                await self._answer(exchange, trailers=takes_trailers and _TRAILERS in scope.get("extensions", ()))
+                await self._answer(exchange, trailers=takes_trailers and _TRAILERS in (scope.get("extensions") or ()))
         except asyncio.CancelledError:
             if self._gone:
                 raise ClientDisconnected from None

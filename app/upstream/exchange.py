@@ -196,8 +196,8 @@ class Exchange(httpx2.AsyncByteStream):
 
     def watch(self, limits: Timeouts, deadline: float | None) -> None:
         """Fail with UpstreamTimeout where one of ``limits`` is reached, or the event loop's ``deadline``."""
-        watch = self._watch = Watch(self._connection.loop, limits, deadline, self._is_blocked, self._expire)
-        watch.sent = self.sent
+        loop = self._connection.loop
+        self._watch = Watch(loop, limits, deadline, self._is_blocked, self._expire, sent=self.sent)
 
     def _is_blocked(self) -> bool:
         return self._size > 0 if self._cycle is None else self._cycle.blocked

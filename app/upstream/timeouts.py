@@ -58,6 +58,8 @@ class Watch:
         deadline: float | None,
         blocked: Callable[[], bool],
         expired: Callable[[GatewayError], None],
+        *,
+        sent: bool,
     ) -> None:
         """``deadline``: when the total is over, by the loop's clock; ``blocked``: whether a client is waited for."""
         self._loop = loop
@@ -66,7 +68,8 @@ class Watch:
         self.blocked = blocked
         self._expired = expired
         #: Whether the request is sent, and the answer's head has come.
-        self.sent = self.answered = False
+        self.sent = sent
+        self.answered = False
         #: When something was moved last.
         self._since = loop.time()
         self._timer: asyncio.TimerHandle | None = loop.call_at(self._next(), self._check)
