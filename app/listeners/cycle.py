@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.types import ASGIApp, Message, Scope
 
@@ -49,6 +50,15 @@ class CycleConnection(Protocol):
 
     def refuse(self, cycle: "Cycle", status: int, message: str) -> None:
         """Answer a request whose response has not begun, and take no more of it."""
+
+
+class Runner(Protocol):
+    """What runs an application in a task."""
+
+    task: asyncio.Task[None] | None
+
+    async def run(self, app: ASGIApp, state: "ServerState") -> None:
+        """Call ``app``."""
 
 
 class Cycle:
@@ -251,3 +261,25 @@ class Cycle:
                 await self._connection.writable()
         else:
             raise RuntimeError(f"{kind} does not belong here in a response")
+
+
+def begin(
+    runner: Runner, app: ASGIApp, state: "ServerState", loop: asyncio.AbstractEventLoop, *, eager: bool = True
+) -> None:
+    """Run ``app`` in a task, the beginning of it at once where Python can: what waits for nothing costs no turn."""
+    run = runner.run(app, state)
+    task = _task(run, loop) if eager else loop.create_task(run)
+    if not task.done():
+        runner.task = task
+        state.tasks.add(task)
+
+
+if sys.version_info >= (3, 12):
+
+    def _task(run: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+        return asyncio.Task(run, loop=loop, eager_start=True)
+
+else:
+
+    def _task(run: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+        return loop.create_task(run)

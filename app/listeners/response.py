@@ -35,14 +35,23 @@ class Date:
 
     _second = 0
     _line = b""
+    _field = (b"date", b"")
 
     @classmethod
     def line(cls) -> bytes:
         """Its line, without the end."""
         second = int(time.time())
         if second != cls._second:
-            cls._second, cls._line = second, b"date: " + formatdate(second, usegmt=True).encode()
+            cls._second = second
+            cls._field = name, value = b"date", formatdate(second, usegmt=True).encode()
+            cls._line = b"%b: %b" % (name, value)
         return cls._line
+
+    @classmethod
+    def field(cls) -> tuple[bytes, bytes]:
+        """Its name and value."""
+        cls.line()
+        return cls._field
 
 
 def refusal(status: int, message: str, *, head_only: bool, fields: Fields = ()) -> bytes:
