@@ -161,9 +161,7 @@ class Http1Cycle(Cycle):
         self._h1.on_response_complete(self)
 
     def _write(self, parts: list[bytes]) -> None:
-        if len(parts) == 1:
-            self._h1.write(parts[0])
-        elif len(parts[-1]) < _LARGE:
-            self._h1.write(b"".join(parts))
+        if len(parts[-1]) < _LARGE:
+            self._h1.write(b"".join(parts))  # which of a single piece makes no copy
         else:
             self._h1.write_all(parts)  # a copy would cost more than what a transport does for several pieces
