@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -154,9 +153,12 @@ class RuleProxy:
                 endpoint = least_loaded(endpoints)
                 connection = endpoint.pool.take()
                 if connection is not None:
-                    with suppress(BadRequest):
-                        direct = Direct(cycle, endpoint, log)
+                    direct = Direct(cycle, endpoint, log)
+                    try:
                         direct.start(connection, target_of(scope), forwarded(fields)[0], self._name, backend.name)
+                    except BadRequest:
+                        pass  # is raised once more where it is answered
+                    else:
                         return True
         scope[CHOICE] = self, backend, endpoint
         return False

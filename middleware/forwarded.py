@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from itertools import product
+from operator import itemgetter
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -55,6 +56,9 @@ _KINDS: dict[bytes, int] = {
     b"host": _AUTHORITY,
     b"connection": _CONNECTION,
 }
+
+_NOTED = frozenset(_KINDS) - {b"host"}
+_name = itemgetter(0)
 
 _USUAL_OPTIONS = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"Upgrade", b"upgrade"})
 
@@ -116,6 +120,12 @@ class ForwardedMiddleware:
         """The fields of ``scope`` with what its peer may not say taken out, and what we say put at the end."""
         client = scope.get("client")
         peer = _NOBODY if client is None else self._peer(client[0])
+        received = scope["headers"]
+        if _NOTED.isdisjoint(map(_name, received)):
+            # Nothing to take out. Host is mostly the first.
+            authority = next((value for name, value in received if name == b"host"), b"")
+            if len(authority) < _USUAL_LENGTH:
+                return [*received, *self._said(peer, authority, scope.get("scheme", "http"))]
         headers: list[tuple[bytes, bytes]] = []
         keep = headers.append
         kind_of = _KINDS.get
@@ -123,7 +133,7 @@ class ForwardedMiddleware:
         authority = b""
         chain: list[bytes] = []
         told: dict[int, bytes] = {}
-        for field in scope["headers"]:
+        for field in received:
             kind = kind_of(field[0])
             if kind is None:
                 keep(field)

@@ -87,7 +87,7 @@ class ClientConnection(Connection):
         stream.head_only = method == b"HEAD"
         self.streams[stream.id] = stream
         self._next_id += 2
-        self._send_block(stream, block, end=end)
+        self.send_block(stream, block, end=end)
         return stream
 
     def _on_whole_block(self, stream_id: int, flags: int, block: bytes) -> None:

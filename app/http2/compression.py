@@ -19,8 +19,9 @@ TABLE_SIZE: Final = 4096
 #: What RFC 7541 §4.1 adds to the bytes of each field.
 OVERHEAD: Final = 32
 
-_STATIC: Final = ((b"", b""), *HeaderTable.STATIC_TABLE)
-_DYNAMIC: Final = len(_STATIC)
+#: RFC 7541, appendix A, from 1 on.
+STATIC: Final = ((b"", b""), *HeaderTable.STATIC_TABLE)
+_DYNAMIC: Final = len(STATIC)
 
 #: Fields whose values are short enough to be worth remembering, and how many.
 _SHORT: Final = 128
@@ -78,7 +79,7 @@ class FieldDecoder:
                     index, position = _integer(block, position, 0x7F)
                 elif not index:
                     raise CompressionError("index 0")
-                field = _STATIC[index] if index < _DYNAMIC else entries[index - _DYNAMIC]
+                field = STATIC[index] if index < _DYNAMIC else entries[index - _DYNAMIC]
             elif first & 0x60 == 0x20:  # another size of the table (§6.3)
                 new, position = _integer(block, position, 0x1F) if first == 0x3F else (first & 0x1F, position)
                 if fields or new > TABLE_SIZE:
@@ -93,7 +94,7 @@ class FieldDecoder:
                     index, position = _integer(block, position, mask)
                 secret = first & 0xF0 == 0x10
                 if index:
-                    name = (_STATIC[index] if index < _DYNAMIC else entries[index - _DYNAMIC])[0]
+                    name = (STATIC[index] if index < _DYNAMIC else entries[index - _DYNAMIC])[0]
                 else:
                     name, position = _string(block, position, secret=False)
                 value, position = _string(block, position, secret=secret)
@@ -189,5 +190,5 @@ def _length(size: int) -> bytes:
     return bytes(parts)
 
 
-_BY_FIELD: Final = {field: index for index, field in enumerate(_STATIC) if index}
-_BY_NAME: Final = {field[0]: index for index, field in reversed(list(enumerate(_STATIC))) if index}
+_BY_FIELD: Final = {field: index for index, field in enumerate(STATIC) if index}
+_BY_NAME: Final = {field[0]: index for index, field in reversed(list(enumerate(STATIC))) if index}

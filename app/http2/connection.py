@@ -34,9 +34,9 @@ class Connection(Writer):
     # Bytes
 
     @property
-    def unfinished(self) -> bool:
-        """Whether a frame or a header block has begun and not ended."""
-        return bool(self._rest) or self._block is not None
+    def in_head(self) -> bool:
+        """Whether a header block has begun and not ended."""
+        return self._block is not None or self._rest[3:4] == b"\1"
 
     def feed(self, data: bytes) -> None:
         """Take bytes and tell the sink.

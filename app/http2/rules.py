@@ -2,13 +2,13 @@
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from app.http2.compression import NAME, Fields
+from app.http2.compression import NAME, STATIC, Fields
 from app.http2.frames import Code, StreamFailure
 
 #: Neither control characters nor blanks at the ends (§8.2.1, RFC 9110 §5.5).
-_VALUE = re.compile(rb"[\t -~\x80-\xff]*")
+_VALUE = re.compile(rb"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 #: Fields of a connection of HTTP/1.1 (§8.2.2).
@@ -16,12 +16,22 @@ CONNECTION_SPECIFIC: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
 
+_NOTED: Final = CONNECTION_SPECIFIC | {b"te", b"content-length"}
+#: Names that need not be looked at: those of the static table.
+_FAMILIAR: Final = frozenset(name for name, _ in STATIC[1:] if name[:1] != b":") - _NOTED
+
 _REQUEST: Final = frozenset({b":method", b":scheme", b":authority", b":path"})
+_EXTENDED: Final = _REQUEST | {b":protocol"}
+_RESPONSE: Final = frozenset({b":status"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestHead:
-    """A well-formed request. ``fields`` are without pseudo-header fields, cookies in one; nobody may change them."""
+    """A well-formed request. ``fields`` are without pseudo-header fields, cookies in one.
+
+    One and the same stands for every request that has the same header block: nobody may change it. What is worked out
+    once from it can be kept in ``memo``.
+    """
 
     method: str
     scheme: bytes | None
@@ -32,6 +42,7 @@ class RequestHead:
     fields: Fields
     #: What Content-Length says.
     length: int | None
+    memo: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +56,7 @@ class ResponseHead:
 
 def request(decoded: Fields, *, extended_connect: bool) -> RequestHead:
     """The request of a header list. Raises StreamFailure for one that is malformed (§8.1.1, §8.3.1, §8.5)."""
-    pseudo, fields, length = _split(decoded, _REQUEST | {b":protocol"} if extended_connect else _REQUEST)
+    pseudo, fields, length = _split(decoded, _EXTENDED if extended_connect else _REQUEST)
     method, scheme, path = pseudo.get(b":method"), pseudo.get(b":scheme"), pseudo.get(b":path")
     authority, protocol = pseudo.get(b":authority"), pseudo.get(b":protocol")
     if method is None or _TOKEN.fullmatch(method) is None:
@@ -62,7 +73,7 @@ def request(decoded: Fields, *, extended_connect: bool) -> RequestHead:
 
 def response(decoded: Fields) -> ResponseHead:
     """The response of a header list. Raises StreamFailure for one that is malformed (§8.3.2)."""
-    pseudo, fields, length = _split(decoded, frozenset({b":status"}))
+    pseudo, fields, length = _split(decoded, _RESPONSE)
     code = pseudo.get(b":status", b"")
     if len(code) != 3 or not code.isdigit() or not b"100" <= code <= b"599":
         raise _malformed("no status")
@@ -80,24 +91,28 @@ def _split(decoded: Fields, allowed: frozenset[bytes]) -> tuple[dict[bytes, byte
     pseudo: dict[bytes, bytes] = {}
     fields: Fields = []
     length: int | None = None
+    fits = _VALUE.fullmatch
     for field in decoded:
         name, value = field
-        if _VALUE.fullmatch(value) is None or value != value.strip(b" \t"):
+        if fits(value) is None:
             raise _malformed("bytes that do not belong into a value")
-        if name[:1] == b":":
+        if name in _FAMILIAR:
+            fields.append(field)
+        elif name[:1] == b":":
             if fields or name in pseudo or name not in allowed:
                 raise _malformed("a pseudo-header field out of place")
             pseudo[name] = value
-            continue
-        if NAME.fullmatch(name) is None:
-            raise _malformed("bytes that do not belong into a name")
-        if name in CONNECTION_SPECIFIC or (name == b"te" and value.lower() != b"trailers"):
-            raise _malformed("a field of the connection")
-        if name == b"content-length":
-            if length is not None or not value.isdigit() or len(value) > 18:
-                raise _malformed("a Content-Length in doubt")
-            length = int(value)
-        fields.append(field)
+        else:
+            if name in _NOTED:
+                if name == b"content-length":
+                    if length is not None or not value.isdigit() or len(value) > 18:
+                        raise _malformed("a Content-Length in doubt")
+                    length = int(value)
+                elif name != b"te" or value.lower() != b"trailers":
+                    raise _malformed("a field of the connection")
+            elif NAME.fullmatch(name) is None:
+                raise _malformed("bytes that do not belong into a name")
+            fields.append(field)
     return pseudo, fields, length
 
 

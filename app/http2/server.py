@@ -59,7 +59,7 @@ class ServerConnection(Connection):
 
     def send_head(self, stream: Stream, code: int, fields: Fields, *, end: bool = False) -> None:
         """Send the head of a response, or an interim one. Raises ValueError for what no field may be."""
-        self._send_block(stream, status(code) + encode(fields), end=end)
+        self.send_block(stream, status(code) + encode(fields), end=end)
 
     def drain(self) -> None:
         """Say that no further streams are wanted, without refusing those that are on their way (§6.8).

@@ -132,7 +132,7 @@ class Writer:
         """Call ``on_window`` once there is room. Who waits longest is called first."""
         self._waiting[stream] = None
 
-    def send_data(self, stream: Stream, data: bytes, *, end: bool = False) -> None:
+    def send_data(self, stream: Stream, data: bytes | memoryview, *, end: bool = False) -> None:
         """Send a piece of the body, which must be no longer than its room."""
         size = len(data)
         stream.send_window -= size
@@ -163,9 +163,10 @@ class Writer:
 
     def send_trailers(self, stream: Stream, trailers: Fields) -> None:
         """End the message with ``trailers``. Raises ValueError for what no field may be, before anything is sent."""
-        self._send_block(stream, encode(trailers), end=True)
+        self.send_block(stream, encode(trailers), end=True)
 
-    def _send_block(self, stream: Stream, block: bytes, *, end: bool) -> None:
+    def send_block(self, stream: Stream, block: bytes, *, end: bool = False) -> None:
+        """Send a head, or trailers, that were encoded before."""
         assert stream.sending
         self._put(frames.header_frames(stream.id, block, self.max_frame, end_stream=end))
         if end:
@@ -201,7 +202,7 @@ class Writer:
         self._held -= size
         if stream.receiving:
             stream.credit += size
-            if stream.credit >= STREAM_WINDOW // 2:
+            if stream.credit >= STREAM_WINDOW // 4:
                 self._put(frames.window_update(stream.id, stream.credit))
                 stream.receive_window += stream.credit
                 stream.credit = 0
@@ -218,11 +219,11 @@ class Writer:
     # Inside
 
     def _put(self, data: bytes) -> None:
-        if not self._output:
+        if self._output:
+            self._output.append(data)
+        elif self._sink is not None:  # nobody reads it any more
             self._output.append(data)
             self._sink.on_output()
-        else:
-            self._output.append(data)
 
     def _wake(self, stream: Stream) -> None:
         if self.send_window > 0 and stream.send_window > 0 and stream in self._waiting:

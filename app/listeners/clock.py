@@ -68,3 +68,28 @@ class Clock:
             self._write_deadline = now + WRITE_TIMEOUT
         elif now >= self._write_deadline:
             self._transport.abort()
+
+
+class StreamsClock(Clock):
+    """That of a connection with streams, each of which has times of its own: ``ticked`` is called to look at them."""
+
+    __slots__ = ("_ticked",)
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: asyncio.WriteTransport,
+        expired: Callable[[], None],
+        ticked: Callable[[float], None],
+    ) -> None:
+        super().__init__(loop, transport, expired)
+        self._ticked = ticked
+
+    def stop(self) -> None:
+        super().stop()
+        del self._ticked
+
+    def _on_tick(self) -> None:
+        super()._on_tick()
+        if not self._timer.cancelled():  # nothing above has ended the connection
+            self._ticked(self._loop.time())

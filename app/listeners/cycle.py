@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from starlette.types import ASGIApp, Message, Scope
 
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Fields = Iterable[tuple[bytes, bytes]]
+Fields = Sequence[tuple[bytes, bytes]]
+
+#: What :meth:`Cycle.send` takes beyond the core of ASGI, as a scope offers it.
+ANSWER_EXTENSIONS: Final[dict[str, dict[str, Any]]] = {"http.response.early_hint": {}, "http.response.trailers": {}}
 
 #: Bytes of a request's body that wait for the application before the client has to.
 BODY_HIGH_WATER = 64 * 1024
@@ -49,6 +53,15 @@ class CycleConnection(Protocol):
 
     def refuse(self, cycle: "Cycle", status: int, message: str) -> None:
         """Answer a request whose response has not begun, and take no more of it."""
+
+
+class Runner(Protocol):
+    """What runs an application in a task."""
+
+    task: asyncio.Task[None] | None
+
+    async def run(self, app: ASGIApp, state: "ServerState") -> None:
+        """Call ``app``."""
 
 
 class Cycle:
@@ -226,6 +239,10 @@ class Cycle:
             await self._wait()
         return {"type": "http.disconnect"}
 
+    async def _unblocked(self) -> None:
+        """Wait while the client does not read."""
+        await self._connection.writable()
+
     async def _wait(self) -> None:
         self._waiter = self._connection.loop.create_future()
         try:
@@ -254,8 +271,8 @@ class Cycle:
                 self.end()
                 return
             self.flush()
-            if self._connection.write_paused:
-                await self._connection.writable()
+            if self.blocked:
+                await self._unblocked()
         elif kind == "http.response.trailers" and self._announced is not None and not self.complete:
             self._announced += [(name.lower(), value) for name, value in message.get("headers", ())]
             if not message.get("more_trailers", False):
@@ -264,3 +281,25 @@ class Cycle:
             self.inform(103, [(b"link", link) for link in message["links"]])
         else:
             raise RuntimeError(f"{kind} does not belong here in a response")
+
+
+def begin(
+    runner: Runner, app: ASGIApp, state: "ServerState", loop: asyncio.AbstractEventLoop, *, eager: bool = True
+) -> None:
+    """Run ``app`` in a task, the beginning of it at once where Python can: what waits for nothing costs no turn."""
+    run = runner.run(app, state)
+    task = _task(run, loop) if eager else loop.create_task(run)
+    if not task.done():
+        runner.task = task
+        state.tasks.add(task)
+
+
+if sys.version_info >= (3, 12):
+
+    def _task(run: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+        return asyncio.Task(run, loop=loop, eager_start=True)
+
+else:
+
+    def _task(run: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+        return loop.create_task(run)

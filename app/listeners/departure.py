@@ -1,7 +1,7 @@
 """The end of a server that runs a gateway: from the signal to the last answer.
 
 1. ``/ping`` answers 503, and for the *drain delay* everything else goes on, so that whoever sends us clients can
-   notice. HTTP/1.1 answers carry ``connection: close`` from now on.
+   notice. HTTP/1.1 answers carry ``connection: close`` from now on; clients of HTTP/2 get GOAWAY.
 2. The listening sockets are closed, with nobody left in their queues (:mod:`app.listeners.backlog`).
 3. Requests under way are answered. Idle connections are closed a moment later, since a request may be on its way.
 4. What is not done within uvicorn's ``timeout_graceful_shutdown`` is cut off.
@@ -32,6 +32,7 @@ from uvicorn.server import HANDLED_SIGNALS
 
 from app.listeners.backlog import accept_all
 from app.listeners.http import GRACE, GatewayProtocol
+from app.listeners.http2 import Http2Protocol
 from app.listeners.websocket import WebSocketCycle
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class Departure:
             await accept_all(self._own(sockets is not None))
         for opened in server.servers:
             opened.close()
-        ours = (GatewayProtocol, WebSocketCycle)
+        ours = (GatewayProtocol, Http2Protocol, WebSocketCycle)
         if any(not isinstance(each, ours) for each in server.server_state.connections):
             await asyncio.sleep(GRACE)  # uvicorn's own give an idle connection no time
         async with _repeated(self._tell):
@@ -99,8 +100,10 @@ class Departure:
         for connection in self._connections():
             connection.shutdown()
 
-    def _connections(self) -> list[GatewayProtocol]:
-        return [each for each in self.server.server_state.connections if isinstance(each, GatewayProtocol)]
+    def _connections(self) -> list[GatewayProtocol | Http2Protocol]:
+        return [
+            each for each in self.server.server_state.connections if isinstance(each, GatewayProtocol | Http2Protocol)
+        ]
 
 
 @asynccontextmanager

@@ -7,17 +7,17 @@ bounded amount of memory, and loses the connection in the end.
 
 import asyncio
 import logging
-import sys
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from starlette.types import Scope
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from app.http2.frames import PREFACE
 from app.listeners.clock import LINGER, Clock
-from app.listeners.cycle import BODY_HIGH_WATER, Cycle
+from app.listeners.cycle import ANSWER_EXTENSIONS, BODY_HIGH_WATER, Cycle, begin
 from app.listeners.reader import RequestReader
 from app.listeners.response import Http1Cycle, refusal
 from app.listeners.target import Fields, decoded
@@ -40,7 +40,6 @@ BODY_TIMEOUT: Final = 60.0
 GRACE: Final = 1.0
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
-_EXTENSIONS: Final[dict[str, dict[str, Any]]] = {"http.response.early_hint": {}, "http.response.trailers": {}}
 
 
 class GatewayProtocol(asyncio.Protocol):
@@ -80,6 +79,8 @@ class GatewayProtocol(asyncio.Protocol):
         self._write_waiter: asyncio.Future[None] | None = None
         self._reading_paused = False
         self._clock: Clock = None  # type: ignore[assignment]  # as above
+        #: What has come as long as it may be the beginning of HTTP/2 (RFC 9113 §3.4).
+        self._opening: bytes | None = b""
         #: Whether the clock runs for a head that has begun.
         self._awaits_head = False
         # The request that is being answered, the one whose body is being read, and those that came ahead
@@ -95,10 +96,16 @@ class GatewayProtocol(asyncio.Protocol):
     # asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        secured = transport.get_extra_info("ssl_object")
+        if secured is not None and secured.selected_alpn_protocol() == "h2":
+            self._transport = cast(asyncio.Transport, transport)
+            self._reader.close()
+            self._speak_http2(b"")
+            return
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn lists its own classes
-        self._client = _address(transport.get_extra_info("peername"))
-        self._server = _address(transport.get_extra_info("sockname"))
+        self._client = address_of(transport.get_extra_info("peername"))
+        self._server = address_of(transport.get_extra_info("sockname"))
         if transport.get_extra_info("sslcontext") is not None:
             self._scheme = "https"
         self._clock = Clock(self.loop, self._transport, self._on_timeout)
@@ -119,6 +126,15 @@ class GatewayProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._farewell is not None:
             return
+        if self._opening is not None:
+            data = self._opening + data
+            if PREFACE.startswith(data[: len(PREFACE)]):
+                self._opening = data
+                if len(data) >= len(PREFACE):
+                    self._let_go()
+                    self._speak_http2(data)
+                return
+            self._opening = None
         try:
             self._reader.feed(data)
         except GatewayError as error:
@@ -251,7 +267,7 @@ class GatewayProtocol(asyncio.Protocol):
             "query_string": query,
             "headers": fields,
             "state": self._app_state.copy(),
-            "extensions": _EXTENSIONS,
+            "extensions": ANSWER_EXTENSIONS,
         }
         cycle = self._reading = Http1Cycle(self, scope, keep_alive=keep_alive, expects=expects)
         cycle.trailers_wanted = self._reader.takes_trailers
@@ -357,6 +373,15 @@ class GatewayProtocol(asyncio.Protocol):
         """The connection that was left to a WebSocket has ended."""
         self._server_state.connections.discard(websocket)
 
+    def _speak_http2(self, data: bytes) -> None:
+        from app.listeners.http2 import Http2Protocol  # which imports this module
+
+        protocol = Http2Protocol(self._config, self._server_state, self._app_state, self.loop)
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        if data:
+            protocol.data_received(data)
+
     # Inside: from one request to the next
 
     def _start(self, cycle: Http1Cycle, websocket: WebSocketCycle | None = None, *, at_once: bool = True) -> None:
@@ -369,17 +394,11 @@ class GatewayProtocol(asyncio.Protocol):
             return
         if at_once and cycle.request_complete and self._at_once is not None and self._at_once(cycle):
             return
-        runner = websocket or cycle
-        run = runner.run(self._app, state)
-        task = _task(run, self.loop) if at_once else self.loop.create_task(run)
-        if not task.done():
-            runner.task = task
-            state.tasks.add(task)
+        begin(websocket or cycle, self._app, state, self.loop, eager=at_once)
 
     def serve(self, cycle: Cycle) -> None:
         """Have the application answer what it could not forward on the spot."""
-        cycle.task = self.loop.create_task(cycle.run(self._app, self._server_state))
-        self._server_state.tasks.add(cycle.task)
+        begin(cycle, self._app, self._server_state, self.loop, eager=False)
 
     def _next(self) -> None:
         """Go on behind a request that was read and answered; not while its answer waits for the client."""
@@ -500,18 +519,6 @@ class GatewayProtocol(asyncio.Protocol):
                 self._transport.resume_reading()
 
 
-if sys.version_info >= (3, 12):
-
-    def _task(run: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
-        """A task that has run until it had to wait for something: what waits for nothing costs no turn of the loop."""
-        return asyncio.Task(run, loop=loop, eager_start=True)
-
-else:
-
-    def _task(run: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
-        return loop.create_task(run)
-
-
-def _address(name: Any) -> tuple[str, int] | None:
+def address_of(name: Any) -> tuple[str, int] | None:
     """Host and port of a socket's name, None for a Unix socket."""
     return (str(name[0]), int(name[1])) if isinstance(name, tuple) else None

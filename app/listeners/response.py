@@ -1,6 +1,7 @@
 """The HTTP/1.1 form of a response (RFC 9112 §4 to §7)."""
 
 import time
+from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.types import Scope
 
 from app.listeners.cycle import Cycle, Fields
-from app.upstream.fields import HOP_BY_HOP, without_named
+from app.upstream.fields import HOP_BY_HOP, USUAL_OPTIONS, end_to_end
 
 if TYPE_CHECKING:
     from app.listeners.http import GatewayProtocol
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 #: Bytes from which on a piece is not copied to be sent together with others.
 _LARGE = 16 * 1024
 _NO_BODY = frozenset({204, 304})
-_NOTED = HOP_BY_HOP | {b"content-length", b"date"}
 
 
 def _phrase(status: int) -> str:
@@ -51,14 +51,23 @@ class Date:
 
     _second = 0
     _line = b""
+    _field = (b"date", b"")
 
     @classmethod
     def line(cls) -> bytes:
         """Its line, without the end."""
         second = int(time.time())
         if second != cls._second:
-            cls._second, cls._line = second, b"date: " + formatdate(second, usegmt=True).encode()
+            cls._second = second
+            cls._field = name, value = b"date", formatdate(second, usegmt=True).encode()
+            cls._line = b"%b: %b" % (name, value)
         return cls._line
+
+    @classmethod
+    def field(cls) -> tuple[bytes, bytes]:
+        """Its name and value."""
+        cls.line()
+        return cls._field
 
 
 def refusal(status: int, message: str, *, head_only: bool, fields: Fields = ()) -> bytes:
@@ -67,6 +76,15 @@ def refusal(status: int, message: str, *, head_only: bool, fields: Fields = ()) 
     head = b"%b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%b\r\n%bconnection: close\r\n\r\n"
     head %= _STATUS_LINES[status], len(body), Date.line(), b"".join([b"%b: %b\r\n" % field for field in fields])
     return head if head_only else head + body
+
+
+def _unrepeated(fields: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """``fields`` with one Date. Raises RuntimeError for more than one Content-Length."""
+    names = [name for name, _ in fields]
+    if names.count(b"content-length") > 1:
+        raise RuntimeError("a Content-Length in doubt")
+    date = names.index(b"date") if b"date" in names else -1
+    return [field for place, field in enumerate(fields) if field[0] != b"date" or place == date]
 
 
 class Http1Cycle(Cycle):
@@ -95,39 +113,32 @@ class Http1Cycle(Cycle):
         status_line = _STATUS_LINES.get(status)
         if status_line is None:
             raise RuntimeError(f"{status} is not the status of a response")
-        if not relayed:
-            fields = [(name.lower(), value) for name, value in fields]
-        kept: list[tuple[bytes, bytes]] = []
-        length: int | None = None
-        dated = False
-        options = b""
-        announced: list[tuple[bytes, bytes]] = []
-        for field in fields:
-            name = field[0]
-            if name in _NOTED:
-                if name == b"content-length":
-                    if length is not None or not field[1].isdigit():
-                        raise RuntimeError("a Content-Length in doubt")
-                    length = int(field[1])
-                    if status == 204:
-                        continue  # Never in such a response (RFC 9110 §8.6).
-                elif name == b"trailer":
-                    announced.append(field)
-                    continue
-                elif name != b"date":
-                    options += b"," + field[1] if name == b"connection" else b""
-                    continue
-                elif dated:
-                    continue
-                else:
-                    dated = True
-            kept.append(field)
+        kept = fields if relayed else [(name.lower(), value) for name, value in fields]
+        values = dict(kept)
+        trailer: list[tuple[bytes, bytes]] = []
+        if self.trailers_wanted and b"trailer" in values:
+            trailer = [field for field in kept if field[0] == b"trailer"]
+        plain = len(values) == len(kept)
+        if not plain:
+            kept = _unrepeated(kept)
         close = self.close or self._h1.draining
-        if options:
-            kept = without_named(kept, options)
-            close = close or (not relayed and b"close" in options.lower())
+        if not HOP_BY_HOP.isdisjoint(values):
+            options = values.get(b"connection", b"").lower()
+            close = close or (not relayed and b"close" in options)
+            if plain and options in USUAL_OPTIONS:
+                kept = [field for field in kept if field[0] not in HOP_BY_HOP]
+            else:
+                kept = end_to_end(kept)
+        text = values.get(b"content-length")
+        length: int | None = None
+        if text is not None:
+            if not text.isdigit():
+                raise RuntimeError("a Content-Length in doubt")
+            length = int(text)
+            if status == 204:
+                kept = [field for field in kept if field[0] != b"content-length"]  # never in it (RFC 9110 §8.6)
         lines = [status_line, *map(b": ".join, kept)]
-        if not dated:
+        if b"date" not in values:
             lines.append(Date.line())
         # The response to HEAD and these have the fields of another and no body (RFC 9110 §6.4.1).
         self._no_body = self.head_only or status in _NO_BODY
@@ -135,8 +146,7 @@ class Http1Cycle(Cycle):
             if self._version != "1.0":
                 self._chunked = True
                 lines.append(b"transfer-encoding: chunked")
-                if self.trailers_wanted:
-                    lines += map(b": ".join, announced)
+                lines += map(b": ".join, trailer)
             else:
                 close = True
         if self.asked_to_continue and not self.request_complete:
@@ -178,9 +188,7 @@ class Http1Cycle(Cycle):
         self._h1.on_response_complete(self)
 
     def _write(self, parts: list[bytes]) -> None:
-        if len(parts) == 1:
-            self._h1.write(parts[0])
-        elif len(parts[-1]) < _LARGE:
-            self._h1.write(b"".join(parts))
+        if len(parts[-1]) < _LARGE:
+            self._h1.write(b"".join(parts))  # which of a single piece makes no copy
         else:
             self._h1.write_all(parts)  # a copy would cost more than what a transport does for several pieces

@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 
 from app.listeners.departure import Departure
 from app.listeners.http import GatewayProtocol
+from app.tls.certificates import secure
 from middleware.date import DateMiddleware
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,8 @@ def adopt(server: uvicorn.Server) -> None:
             "uvicorn's own HTTP protocol serves; limits on heads, pipelines and slow clients come with "
             "--http app.listeners.http:GatewayProtocol"
         )
+    elif config.ssl is not None:
+        secure(config.ssl)
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate = [], False
     config.loaded_app = _dated(config.loaded_app, config.http_protocol_class)

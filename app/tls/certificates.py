@@ -67,11 +67,18 @@ def load(pair: CertificatePair) -> ServerCertificate:
 
 
 def server_context() -> ssl.SSLContext:
-    """A context for a listener: TLS 1.2 or later, HTTP/1.1."""
+    """A context for a listener, see :func:`secure`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    secure(context)
     return context
+
+
+def secure(context: ssl.SSLContext) -> None:
+    """Have ``context`` speak TLS 1.2 or later, without renegotiation and compression, and HTTP/2 or HTTP/1.1 in it
+    (RFC 9113 §9.2)."""
+    context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.set_alpn_protocols(["h2", "http/1.1"])
 
 
 def _names(certificate: x509.Certificate) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Header fields between client and backend: what belongs to a connection stays on it (RFC 9110 §7.6.1)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -46,11 +47,14 @@ _NEVER_TRAILING = HOP_BY_HOP | {
 }  # fmt: skip
 _TRUSTED_PREFIXES = (b"x-forwarded-", b"x-real-ip", b"forwarded")
 
-_USUAL = frozenset({b"", b"close", b"keep-alive"})
+#: Values of ``Connection`` that name no field.
+USUAL_OPTIONS = frozenset({b"", b"close", b"keep-alive"})
 
 #: Fields that say how a request's body comes.
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 _NOTED = HOP_BY_HOP | _FRAMING
+
+_name = itemgetter(0)
 
 
 def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
@@ -65,12 +69,14 @@ def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
     return without_named(found, options) if options else found
 
 
-def forwarded(fields: Iterable[tuple[bytes, bytes]]) -> tuple[Fields, int | None, bool]:
+def forwarded(fields: Sequence[tuple[bytes, bytes]]) -> tuple[Fields, int | None, bool]:
     """:func:`end_to_end` of a request's ``fields``, how long its body is, and whether its client waits with it.
 
     0 is no body, None is one in chunks: its framing says so, never the method (RFC 9112 §6.3). Of a connection's fields
     two things are passed on: that the client takes trailers, and which ones it announces behind its chunks.
     """
+    if _NOTED.isdisjoint(map(_name, fields)):
+        return list(fields), 0, False
     found: Fields = []
     options = b""
     length: int | None = 0
@@ -118,9 +124,9 @@ def trailing(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
 
 def without_named(fields: Fields, options: bytes) -> Fields:
     """``fields`` without those that ``Connection`` names."""
-    if options[1:] in _USUAL:
+    if options[1:] in USUAL_OPTIONS:
         return fields
-    named = {option.strip().lower() for option in options.split(b",")} - _USUAL
+    named = {option.strip().lower() for option in options.split(b",")} - USUAL_OPTIONS
     if named:
         return [field for field in fields if field[0] not in named or field[0].startswith(_KEPT_PREFIXES)]
     return fields

@@ -249,7 +249,7 @@ class Http2Connection(asyncio.Protocol):
 
     def send(self, stream: Stream, piece: memoryview) -> None:
         """Send a piece of a body: soon, or at once where much of them waits."""
-        self.core.send_data(stream, piece)  # type: ignore[arg-type]  # as good as bytes
+        self.core.send_data(stream, piece)
         self._unwritten += len(piece)
         if self._unwritten >= PIECE:
             self._flush()

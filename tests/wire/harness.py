@@ -105,11 +105,13 @@ class Wire(asyncio.Transport):
     nobody takes what is written: it waits, and counts for the transport's limits.
     """
 
-    def __init__(self, loop: Loop, protocol: asyncio.Protocol, *, tls: bool = False) -> None:
+    def __init__(self, loop: Loop, protocol: asyncio.Protocol, *, tls: bool = False, alpn: str | None = None) -> None:
         super().__init__()
         self.loop = loop
         self.protocol: Any = protocol
         self.tls = tls
+        #: What the handshake has chosen.
+        self.alpn = alpn
         self.written: list[bytes] = []
         self.reading = True
         self.waiting = 0
@@ -173,7 +175,12 @@ class Wire(asyncio.Transport):
         known = {"peername": ("192.0.2.7", 40000), "sockname": ("192.0.2.1", 80)}
         if self.tls:
             known["sslcontext"] = object()  # type: ignore[assignment]
+            known["ssl_object"] = self  # type: ignore[assignment]
         return known.get(name, default)
+
+    def selected_alpn_protocol(self) -> str | None:
+        """As ssl.SSLObject."""
+        return self.alpn
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
@@ -304,10 +311,10 @@ class Server:
         self.config.load()
         self.state = ServerState()
 
-    def connect(self, *, tls: bool = False) -> Wire:
+    def connect(self, *, tls: bool = False, alpn: str | None = None) -> Wire:
         """A new client; the test is its end of the wire."""
         protocol = GatewayProtocol(self.config, self.state, {}, self.loop)
-        wire = Wire(self.loop, protocol, tls=tls)
+        wire = Wire(self.loop, protocol, tls=tls, alpn=alpn)
         protocol.connection_made(wire)
         return wire
 

@@ -118,10 +118,10 @@ def test_a_streams_window_is_given_back_as_its_bytes_are_consumed() -> None:
     stream = peer.heard.streams[1]
     peer.feed(*[data(1, FULL)] * 8)
     assert peer.output() == b"", "nothing was consumed"
-    peer.connection.consumed(stream, STREAM_WINDOW // 2 - 1)
+    peer.connection.consumed(stream, STREAM_WINDOW // 4 - 1)
     assert peer.output() == b"", "little by little is not told"
     peer.connection.consumed(stream, 1)
-    assert peer.output() == window(1, STREAM_WINDOW // 2)
+    assert peer.output() == window(1, STREAM_WINDOW // 4)
 
 
 def test_more_than_a_streams_window_resets_it() -> None:
@@ -135,9 +135,9 @@ def test_more_than_a_streams_window_resets_it() -> None:
 def test_padding_is_given_back_at_once() -> None:
     """It counts for the windows (§6.9.1), and nobody consumes it."""
     peer = uploading(1)
-    peer.feed(*[frame(DATA, PADDED, 1, b"\xff" + b"x" + bytes(255))] * 600)
+    peer.feed(*[frame(DATA, PADDED, 1, b"\xff" + b"x" + bytes(255))] * 300)
     updates = [frame for frame in peer.frames() if frame[2] == 1]
-    assert updates == [(8, 0, 1, (512 * 256).to_bytes(4, "big"))]
+    assert updates == [(8, 0, 1, (256 * 256).to_bytes(4, "big"))]
 
 
 def test_a_slow_upload_does_not_stall_another() -> None:

@@ -284,7 +284,7 @@ REFUSED: list[tuple[str, bytes, int]] = [
     # Request lines: RFC 9112 §3
     ("no request at all", b"hello\r\n\r\n", 400),
     ("the beginning of TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
-    ("the beginning of HTTP/2 (RFC 9113 §3.4)", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+    ("almost the beginning of HTTP/2 (RFC 9113 §3.4)", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r", 400),
     ("a method in small letters", b"get / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("a blank before the method", b" GET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("a tab behind the method", b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
