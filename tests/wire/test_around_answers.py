@@ -20,7 +20,22 @@ from routes.graph.nodes import Address, BackendProtocol
 from routes.resources.meta import Key
 from routes.table.types import Backend, Rule
 from tests.wire.harness import Loop, Server, Wire, undated
-from tests.wire.http2 import DATA, END_STREAM, HEADERS, NO_SETTINGS, data, headers, literal
+from tests.wire.http2 import (
+    DATA,
+    END_STREAM,
+    HEADERS,
+    NO_SETTINGS,
+    PREFACE,
+    RST,
+    WINDOW,
+    data,
+    headers,
+    literal,
+    request,
+    rst,
+    split_frames,
+    window,
+)  # fmt: skip
 from tests.wire.http2 import OK as OK2
 from tests.wire.test_upstream_http2 import Backend as Http2Backend
 
@@ -334,3 +349,83 @@ def test_our_own_server_knows_whether_there_is_a_body(loop: Loop) -> None:
     assert len(loop.wires) == 2
     assert b"transfer-encoding" not in rig.backend.output
     assert [cycle.request_complete for cycle in seen] == [False, True]
+
+
+# From HTTP/2 to HTTP/2, as gRPC is
+
+
+def over_http2(rig: Rig, *fields: tuple[bytes, bytes]) -> "Http2Client":
+    """A client that has begun a POST on stream 1; what it gets is read frame by frame."""
+    wire = rig.client(PREFACE + NO_SETTINGS + headers(1, request((b"te", b"trailers"), *fields, method=b"POST")))
+    return Http2Client(wire)
+
+
+class Http2Client(Http2Backend):
+    """The test's end of a client's connection, which begins without a preface."""
+
+    def frames(self) -> list[tuple[int, int, int, bytes]]:
+        output, self._seen = self.wire.output[self._seen :], len(self.wire.output)
+        return [each for each in split_frames(output) if each[0] in (DATA, HEADERS)]
+
+
+def test_both_directions_at_once(rig2: Rig) -> None:
+    client = over_http2(rig2, (b"grpc-timeout", b"1S"))
+    client.feed(data(1, b"a"))
+    head, first = rig2.http2.frames()
+    assert b"\x0cgrpc-timeout\x021S" in head[3]
+    assert b"\x02te\x08trailers" in head[3]
+    assert first == (DATA, 0, 1, b"a")
+    rig2.http2.feed(headers(1, OK2) + data(1, b"A"))
+    assert [each[:2] + each[3:] for each in client.frames()[1:]] == [(DATA, 0, b"A")]
+    client.feed(data(1, b"b"))
+    assert rig2.http2.frames() == [(DATA, 0, 1, b"b")]
+    rig2.http2.feed(data(1, b"B"))
+    assert [each[:2] + each[3:] for each in client.frames()] == [(DATA, 0, b"B")]
+    client.feed(data(1, end=True))
+    assert rig2.http2.frames() == [(DATA, END_STREAM, 1, b"")]
+    rig2.http2.feed(headers(1, literal((b"grpc-status", b"0")), end=True))
+    [(kind, flags, _, block)] = client.frames()
+    assert (kind, flags & END_STREAM) == (HEADERS, END_STREAM)
+    assert b"grpc-status\x010" in block
+
+
+def test_an_answer_of_nothing_but_a_head(rig2: Rig) -> None:
+    client = over_http2(rig2)
+    client.feed(data(1, b"a", end=True))
+    assert [each[:2] for each in rig2.http2.frames()] == [(HEADERS, 4), (DATA, 0), (DATA, END_STREAM)]
+    rig2.http2.feed(headers(1, OK2 + literal((b"grpc-status", b"5")), end=True))
+    frames = client.frames()
+    assert b"grpc-status\x015" in frames[0][3]
+    assert frames[-1][1] & END_STREAM
+
+
+def test_a_client_that_resets_its_stream_takes_the_backends_with_it(rig2: Rig) -> None:
+    client = over_http2(rig2)
+    rig2.http2.frames()
+    client.feed(rst(1))
+    assert rig2.http2.frames() == [(RST, 0, 1, b"\0\0\0\x08")]
+    assert (client.wire.state, rig2.backend.state) == ("open", "open")
+
+
+def test_a_backend_that_resets_its_stream_takes_the_clients_with_it(rig2: Rig) -> None:
+    client = over_http2(rig2)
+    rig2.http2.feed(headers(1, OK2) + data(1, b"half"))
+    client.frames()
+    rig2.http2.feed(rst(1, 2))
+    assert split_frames(client.wire.output)[-1][:3] == (RST, 0, 1)
+    assert client.wire.state == "open"
+
+
+def test_a_slow_client_stops_only_its_own_stream_of_the_backend(rig2: Rig) -> None:
+    slow = over_http2(rig2)
+    quick = rig2.client(GET)
+    rig2.http2.feed(headers(1, OK2) + headers(3, OK2))
+    for _ in range(16):
+        rig2.http2.feed(data(1, b"x" * 2**14))
+    rig2.http2.frames()
+    rig2.http2.feed(data(3, b"hi", end=True))
+    assert quick.output.endswith(b"2\r\nhi\r\n0\r\n\r\n")
+    assert sum(len(each[3]) for each in slow.frames() if each[0] == DATA) == 65_535
+    slow.feed(window(0, 2**20) + window(1, 2**20))
+    rig2.loop.settle()
+    assert any(each[:3] == (WINDOW, 0, 1) for each in rig2.http2.frames()), "the backend may go on"
