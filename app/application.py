@@ -272,7 +272,7 @@ class Gateway(Starlette):
         if not ours and sum(name == b"host" for name, _ in headers) > 1:
             # RFC 9112 §3.2: two of them could mean two things to us and to a backend.
             raise BadRequest("more than one Host")
-        target = _below_mount(scope)
+        target: bytes = scope["raw_path"] if ours and not scope["root_path"] else _below_mount(scope)
         path = matched_path(target)
         if path is None:
             raise BadRequest("the path could mean another to a backend")

@@ -1,4 +1,5 @@
 """Large bodies: a backend that sends and takes them, and the same done by curl, both at a rate that can be held down.
+It sends events as well, each with the time of its sending.
 
 Nothing is kept of a body but its hash. A body is a run of pieces that are all different, so that none can be lost,
 doubled or moved unseen.
@@ -55,18 +56,35 @@ def at_rate(parts: Iterable[bytes], rate: float) -> Iterator[bytes]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """``GET /down?size=N&rate=R`` sends a body, ``POST /up?rate=R`` answers with the hash of the one it gets."""
+    """``GET /down?size=N&rate=R`` sends a body, ``POST /up?rate=R`` answers with the hash of the one it gets.
+
+    ``GET /events?count=N`` sends as many server-sent events, 50 ms apart: nanoseconds of the system's monotonic clock.
+    """
 
     protocol_version = "HTTP/1.1"
     rbufsize = PIECE
 
     def do_GET(self) -> None:
+        if self.path.startswith("/events"):
+            self._send_events(int(self._option("count")))
+            return
         size, rate = int(self._option("size")), float(self._option("rate"))
         self.send_response(200)
         self.send_header("Content-Length", str(size))
         self.end_headers()
         for piece in at_rate(pieces(size), rate):
             self.wfile.write(piece)
+
+    def _send_events(self, count: int) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for _ in range(count):
+            time.sleep(0.05)
+            event = f"data: {time.monotonic_ns()}\n\n".encode()
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
+        self.wfile.write(b"0\r\n\r\n")
 
     def do_POST(self) -> None:
         answer = _hash(at_rate(self._body(), float(self._option("rate")))).encode()
@@ -129,6 +147,19 @@ def upload(front: Front, port: int, size: int, client_rate: float, backend_rate:
     process.stdin = None
     found = process.stdout.read().decode()
     return _complaint(process) or found
+
+
+def events(front: Front, port: int, count: int) -> list[float]:
+    """Milliseconds that each of ``count`` events was on its way to curl."""
+    process = _curl(front, port, f"/events?count={count}", "--no-buffer")
+    assert process.stdout
+    found = []
+    while line := process.stdout.readline():
+        if line.startswith(b"data: "):
+            found.append((time.monotonic_ns() - int(line[6:])) / 1e6)
+    if complaint := _complaint(process):
+        raise ConnectionError(complaint)
+    return found
 
 
 def unable(front: Front, port: int) -> str:

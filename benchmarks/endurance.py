@@ -3,6 +3,8 @@
 Bodies go both ways through every front, with fast peers, and with a client or a backend that is held down to a rate.
 Each must arrive as it was, and resident memory must stay within 20 MiB of its level before the first.
 
+Server-sent events must be with the client within 20 ms of their sending, long before the answer ends.
+
 The crowd is of clients that send a head or a body a byte a second, as many as asked for in all, and of as many silent
 WebSockets. The 99th percentile of ordinary clients must stay within twice that of before.
 """
@@ -29,6 +31,8 @@ from benchmarks.rows import SMALL, Front, Row
 
 #: The bars: MiB that memory may rise, and how often its former value a 99th percentile may be.
 RISE, TIMES = 20.0, 2.0
+#: And the milliseconds that an event may take, and how many are sent.
+LATE, EVENTS = 20.0, 100
 
 FRONTS = (Front.HTTP1, Front.HTTP1_TLS, Front.HTTP2_TLS, Front.H2C)
 ORDINARY = Row("", "ordinary clients", Front.HTTP1, SMALL)
@@ -49,7 +53,7 @@ def main() -> None:
     parser.add_argument("--crowd", type=int, default=1000, help="slow clients, and idle WebSockets; default 1000")
     parser.add_argument("--seconds", type=int, default=10, help="of ordinary load, three times, before and meanwhile")
     parser.add_argument("--fronts", nargs="+", type=Front, default=FRONTS, help="; ".join(FRONTS))
-    parser.add_argument("--skip", choices=("bodies", "crowd"), help="leave one part out")
+    parser.add_argument("--skip", choices=("bodies", "crowd"), help="leave a part out")
     arguments = parser.parse_args()
     missing = [name for name in ("curl", "nginx", "wrk") if shutil.which(name) is None]
     peer = next(peer for peer in PEERS if peer.name == arguments.peer)
@@ -76,6 +80,7 @@ def bodies(peer: Peer, program: str, folder: Path, arguments: argparse.Namespace
     right = bulk.body_hash(size)
     print(f"\n### Bodies of {arguments.size:,} MiB through {peer.name} (memory: at most {RISE:.0f} MiB more)\n")
     print("| | | client MiB/s | backend MiB/s | seconds | body | memory rose by MiB |\n|---|---|--:|--:|--:|---|--:|")
+    late: list[str] = []
     with bulk_backend() as port, serving(peer, program, folder / "bodies", port) as (place, process):
         for move in (bulk.download, bulk.upload):
             move(Front.HTTP1, place.http, bulk.PIECE * 4, 0, 0)  # what is loaded at first use is loaded now
@@ -95,6 +100,11 @@ def bodies(peer: Peer, program: str, folder: Path, arguments: argparse.Namespace
                     rates = " | ".join(f"{rate:g}" if rate else "fast" for rate in (client_rate, backend_rate))
                     said = "right" if found == right else f"WRONG: {found}"
                     print(f"| {front} | {move.__name__} | {rates} | {seconds:.1f} | {said} | {rise:.1f} |", flush=True)
+            took = bulk.events(front, place.port(front), EVENTS)
+            good &= len(took) == EVENTS and max(took) <= LATE
+            late.append(f"| {front} | {len(took)} | {statistics.median(took):.1f} | {max(took):.1f} |")
+    print(f"\n### Events through {peer.name} (at most {LATE:.0f} ms)\n")
+    print("\n".join(("| | events | median ms | longest ms |", "|---|--:|--:|--:|", *late)), flush=True)
     return good
 
 

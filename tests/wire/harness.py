@@ -239,6 +239,15 @@ class Wire(asyncio.Transport):
     # Inside
 
     def _deliver(self) -> None:
+        """Call the protocol as an event loop does, which is running then, in a test's own step or within the loop."""
+        running = asyncio._get_running_loop()
+        asyncio._set_running_loop(self.loop)
+        try:
+            self._deliver_now()
+        finally:
+            asyncio._set_running_loop(running)
+
+    def _deliver_now(self) -> None:
         while self._kernel and not self.paused and not self.closed:
             data = bytes(self._kernel[:READ])
             del self._kernel[: len(data)]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from app.direct import FAILURE
+from app.listeners.cycle import Cycle
 from app.proxy import TARGET_PATH, RuleProxy, Upstream
 from app.upstream import exchange
 from app.upstream.endpoints import Endpoints
@@ -26,7 +28,20 @@ EMPTY = OK + b"Content-Length: 0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def gateway(host: str = "192.0.2.9", port: int = 80) -> ErrorMiddleware:
+class OneRule(ErrorMiddleware):
+    """An application that is a rule, and forwards what it can on the spot, as the gateway does."""
+
+    proxy: RuleProxy
+
+    def at_once(self, cycle: Cycle) -> bool:
+        scope = cycle.scope
+        if FAILURE in scope:
+            return False
+        scope[TARGET_PATH] = scope["raw_path"]
+        return self.proxy.at_once(cycle, scope["headers"], None)
+
+
+def gateway(host: str = "192.0.2.9", port: int = 80) -> OneRule:
     """One rule for everything, with one endpoint. Must be made in the event loop that it is to run in."""
     rule = Rule(
         Key("gateway.networking.k8s.io", "HTTPRoute", "default", "r"), 0, (Backend("b", 1, (Address(host, port),)),)
@@ -35,10 +50,14 @@ def gateway(host: str = "192.0.2.9", port: int = 80) -> ErrorMiddleware:
     proxy = RuleProxy(rule, Upstream(transport, Endpoints(Resolver(60), transport)))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if FAILURE in scope:
+            raise scope[FAILURE]
         scope[TARGET_PATH] = scope["raw_path"]
         await proxy(scope, receive, send)
 
-    return ErrorMiddleware(app)
+    one = OneRule(app)
+    one.proxy = proxy
+    return one
 
 
 #: Fields whose names an underscore makes look like others stay themselves: only the forwarded ones are watched over.
@@ -48,11 +67,19 @@ MANY = b"".join(b"x_%d: %b\r\n" % (index, b"y" * (500 + index)) for index in ran
 class Between:
     """A gateway between clients and backends that the test plays."""
 
+    #: Whether there is an idle connection already, so that a request without a body is forwarded on the spot.
+    ready = False
+
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.server = Server(loop, loop.run(self._make()))
+        if self.ready:
+            before = self.client(GET)
+            self.backend().feed(EMPTY)
+            self.backend().written.clear()
+            before.lose()
 
-    async def _make(self) -> ErrorMiddleware:
+    async def _make(self) -> OneRule:
         return gateway()
 
     def client(self, *pieces: bytes) -> Wire:
@@ -62,6 +89,16 @@ class Between:
 
     def backend(self, number: int = -1) -> Wire:
         return self.loop.wires[number]
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["connecting", "on the spot"])
+def ready(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """All of it holds either way."""
+    monkeypatch.setattr(Between, "ready", request.param)
+    return bool(request.param)
+
+
+connecting = pytest.mark.parametrize("ready", [False], indirect=True, ids=["connecting"])
 
 
 @pytest.fixture
@@ -210,6 +247,7 @@ def test_a_request_is_passed_on(loop: Loop, sent: bytes, got: bytes) -> None:
     assert passed(sent, EMPTY)(loop)[0] == got
 
 
+@connecting
 @pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data, _ in REFUSED])
 def test_nothing_whole_is_passed_on_of(loop: Loop, data: bytes) -> None:
     """… a request that is refused, however it is cut: what a backend has got by then it cannot take for a request."""
@@ -483,9 +521,9 @@ def test_a_bad_chunk_breaks_the_clients_answer(between: Between) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"HTTP/1.1 2", b"garbage\r\n\r\n", OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nx"]
+    "data", [b"HTTP/1.1 2", b"garbage\r\n\r\n", OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nx"]
 )
-def test_no_answer_is_502(between: Between, data: bytes) -> None:
+def test_a_bad_answer_is_502(between: Between, data: bytes) -> None:
     wire = between.client(GET)
     between.backend().feed(data)
     if not between.backend().lost:
@@ -495,6 +533,17 @@ def test_no_answer_is_502(between: Between, data: bytes) -> None:
     assert len(between.loop.wires) == 1
 
 
+@connecting
+def test_no_answer_is_502(between: Between) -> None:
+    """… on a connection that was made for the request; another may have been closed before it came."""
+    wire = between.client(GET)
+    between.backend().feed_eof()
+    assert wire.output.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+    assert wire.state == "open"
+    assert len(between.loop.wires) == 1
+
+
+@connecting
 def test_no_connection_is_502(between: Between) -> None:
     async def refused() -> None:
         raise ConnectionRefusedError
@@ -556,6 +605,7 @@ def test_a_client_that_leaves(between: Between, data: bytes, back: bytes, reset:
     assert not between.backend().output.endswith(b"0\r\n\r\n") or data.endswith(b"0\r\n\r\n")
 
 
+@connecting
 def test_a_client_that_leaves_while_a_connection_is_made(between: Between, loop: Loop) -> None:
     async def never() -> None:
         await asyncio.get_running_loop().create_future()
