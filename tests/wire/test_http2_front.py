@@ -53,8 +53,10 @@ Frame = tuple[int, int, int, bytes]
 class Client:
     """A client that has said hello to a server of ``app``."""
 
-    def __init__(self, loop: Loop, app: Any, beginning: bytes = NO_SETTINGS, **options: Any) -> None:
-        self.server = Server(loop, app, **options)
+    def __init__(
+        self, loop: Loop, app: Any, beginning: bytes = NO_SETTINGS, *, server: Server | None = None, **options: Any
+    ) -> None:
+        self.server = server or Server(loop, app, **options)
         self.loop = loop
         self.wire = self.server.connect()
         self.wire.feed(PREFACE + beginning)
