@@ -16,6 +16,9 @@ CONNECTION_SPECIFIC: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
 
+#: Of registered methods (RFC 9110 §16.1.1), by far.
+_LONGEST_METHOD: Final = 32
+
 _NOTED: Final = CONNECTION_SPECIFIC | {b"te", b"content-length"}
 #: Names that need not be looked at: those of the static table.
 _FAMILIAR: Final = frozenset(name for name, _ in STATIC[1:] if name[:1] != b":") - _NOTED
@@ -69,6 +72,22 @@ def request(decoded: Fields, *, extended_connect: bool) -> RequestHead:
     elif scheme is None or not path:
         raise _malformed("no scheme or no path")
     return RequestHead(method.decode("ascii"), scheme, authority, path, protocol, _with_one_cookie(fields), length)
+
+
+def guessed(decoded: Fields) -> RequestHead:
+    """What a header list that makes no request would seem to ask for. Nothing of it is checked but the method."""
+    pseudo = {name: value for name, value in decoded if name in _EXTENDED}
+    method = pseudo.get(b":method", b"")
+    fields = [field for field in decoded if field[0][:1] != b":"]
+    return RequestHead(
+        method.decode("ascii") if _TOKEN.fullmatch(method) and len(method) <= _LONGEST_METHOD else "-",
+        pseudo.get(b":scheme"),
+        pseudo.get(b":authority"),
+        pseudo.get(b":path", b"-"),
+        pseudo.get(b":protocol"),
+        fields,
+        None,
+    )
 
 
 def response(decoded: Fields) -> ResponseHead:

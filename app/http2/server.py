@@ -31,6 +31,9 @@ class ServerSink(Sink, Protocol):
     def on_too_large(self, stream: Stream, head: RequestHead, *, ended: bool) -> None:
         """The same for a request with more or larger fields than are served."""
 
+    def on_malformed(self, head: RequestHead, failure: StreamFailure) -> None:
+        """A request was none, and its stream is being reset; ``head`` is what can be known of it."""
+
 
 class ServerConnection(Connection):
     """A client's connection. Of streams that were reset the owner has to say when it has let go of them."""
@@ -95,7 +98,11 @@ class ServerConnection(Connection):
             if stream_id in self._reset:
                 return  # It did not know yet.
             self.last_id = stream_id
-            head = rules.request(decoded, extended_connect=True)
+            try:
+                head = rules.request(decoded, extended_connect=True)
+            except StreamFailure as failure:
+                self._sink.on_malformed(rules.guessed(decoded), failure)
+                raise
             large = self._decoder.size > MAX_LIST or len(head.fields) > MAX_FIELDS
             if len(block) <= _KNOWN_SIZE and not large and not self._decoder.changed:
                 if len(self._heads) >= _KNOWN_BLOCKS:
@@ -107,7 +114,9 @@ class ServerConnection(Connection):
         if len(self.streams) + self.lingering >= MAX_STREAMS or self._too_late(stream_id):
             raise StreamFailure(Code.REFUSED_STREAM, "too many streams")
         if ended and head.length:
-            raise StreamFailure(Code.PROTOCOL_ERROR, "less than Content-Length says")
+            short = StreamFailure(Code.PROTOCOL_ERROR, "less than Content-Length says")
+            self._sink.on_malformed(head, short)
+            raise short
         stream = Stream(stream_id, self.initial_window)
         stream.left = head.length
         self.streams[stream_id] = stream

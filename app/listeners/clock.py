@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+#: Seconds for a head to arrive, and for the next piece of a body.
+HEAD_TIMEOUT: Final = 15.0
+BODY_TIMEOUT: Final = 60.0
 #: Seconds for the client to take ``PACE`` bytes of those that wait for it.
 WRITE_TIMEOUT: Final = 120.0
 PACE: Final = 32 * 1024

@@ -16,8 +16,10 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from app.http2.frames import PREFACE
-from app.listeners.clock import LINGER, Clock
+from app.listeners.clock import BODY_TIMEOUT, HEAD_TIMEOUT, LINGER, Clock
 from app.listeners.cycle import ANSWER_EXTENSIONS, BODY_HIGH_WATER, Cycle, begin
+from app.listeners.http2 import Http2Protocol
+from app.listeners.peer import address_of
 from app.listeners.reader import RequestReader
 from app.listeners.response import Http1Cycle, refusal
 from app.listeners.target import Fields, decoded
@@ -33,9 +35,6 @@ MAX_PIPELINED: Final = 32
 #: Bytes of a body that nobody wants which are read to keep the connection.
 MAX_DISCARDED: Final = 1024 * 1024
 
-#: Seconds for a head to arrive, and for the next piece of a body.
-HEAD_TIMEOUT: Final = 15.0
-BODY_TIMEOUT: Final = 60.0
 #: Seconds, when the server stops, for a request that may be on its way on an idle connection.
 GRACE: Final = 1.0
 
@@ -374,8 +373,6 @@ class GatewayProtocol(asyncio.Protocol):
         self._server_state.connections.discard(websocket)
 
     def _speak_http2(self, data: bytes) -> None:
-        from app.listeners.http2 import Http2Protocol  # which imports this module
-
         protocol = Http2Protocol(self._config, self._server_state, self._app_state, self.loop)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
@@ -517,8 +514,3 @@ class GatewayProtocol(asyncio.Protocol):
             self._reading_paused = False
             if not self._transport.is_closing():
                 self._transport.resume_reading()
-
-
-def address_of(name: Any) -> tuple[str, int] | None:
-    """Host and port of a socket's name, None for a Unix socket."""
-    return (str(name[0]), int(name[1])) if isinstance(name, tuple) else None

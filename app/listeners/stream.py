@@ -138,6 +138,11 @@ class Http2Cycle(Cycle, Outlet):
 
     # What the protocol tells
 
+    def early(self) -> list[bytes]:
+        """What has come of the body, for whoever takes over the stream."""
+        body, self._body = self._body, []
+        return body
+
     def on_body(self, data: bytes) -> bool:
         if len(self._body) >= _MAX_PIECES:
             self._body = [b"".join(self._body)]
@@ -181,7 +186,7 @@ class Http2Cycle(Cycle, Outlet):
     def inform(self, status: int, fields: Fields) -> None:
         if not self.started and not self.disconnected and status != 101:
             try:
-                self._http2.core.send_head(self.stream, status, _told(fields))
+                self._http2.core.send_head(self.stream, status, told(fields))
             except ValueError as error:
                 raise RuntimeError(str(error)) from None
 
@@ -250,7 +255,7 @@ class Http2Cycle(Cycle, Outlet):
             raise RuntimeError("the response's body is shorter than its Content-Length")
         if trailers and not self._no_body:
             try:
-                self._tail = encode(_told(trailers))
+                self._tail = encode(told(trailers))
             except ValueError as error:
                 raise RuntimeError(str(error)) from None
         self.complete = True
@@ -285,7 +290,7 @@ class Http2Cycle(Cycle, Outlet):
             self._writer = None
 
 
-def _told(fields: Fields) -> list[tuple[bytes, bytes]]:
+def told(fields: Fields) -> list[tuple[bytes, bytes]]:
     """``fields`` as HTTP/2 may have them (RFC 9113 §8.2)."""
     lowered = [(name.lower(), value) for name, value in fields]
     return [field for field in lowered if field[0] not in _OMITTED]

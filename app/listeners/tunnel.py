@@ -139,7 +139,9 @@ class StreamTransport(asyncio.Transport, Outlet):
         self._deliver()
 
     def on_connection_lost(self) -> None:
-        self._lose(ConnectionResetError("the client has reset the stream"))
+        # Behind our end a reset takes nothing away: many clients leave so what is over for them.
+        whole = self._closing and not self._kept
+        self._lose(None if whole else ConnectionResetError("the client has reset the stream"))
 
     def on_room(self, limit: int) -> None:
         self.push(limit)

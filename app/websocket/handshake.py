@@ -61,6 +61,12 @@ def checked_key(fields: Fields) -> bytes:
     raise BadRequest("the WebSocket handshake has no valid key")
 
 
+def check_version(fields: Fields) -> None:
+    """Raises BadRequest where a client's handshake in HTTP/2, which has no Upgrade to name, is of another version."""
+    if _values(fields, b"sec-websocket-version") != [b"13"]:
+        raise BadRequest(UpgradeRequired.message, headers=((b"sec-websocket-version", b"13"),))
+
+
 def offered(fields: Fields) -> list[str]:
     """The subprotocols that a client would speak, the one that it likes best first."""
     return _tokens(_values(fields, b"sec-websocket-protocol"))

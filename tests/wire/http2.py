@@ -6,7 +6,7 @@ from typing import Any
 
 from app.http2.client import ClientConnection
 from app.http2.compression import Fields
-from app.http2.frames import Code, ConnectionFailure
+from app.http2.frames import Code, ConnectionFailure, StreamFailure
 from app.http2.rules import RequestHead
 from app.http2.server import ServerConnection
 from app.http2.writer import Stream
@@ -92,6 +92,9 @@ class Heard:
     def on_too_large(self, stream: Stream, head: RequestHead, *, ended: bool) -> None:
         self.streams[stream.id] = stream
         self.told.append((stream.id, "too large"))
+
+    def on_malformed(self, head: RequestHead, failure: StreamFailure) -> None:
+        self.told.append(("malformed", head.method, head.path))
 
     def on_response(self, stream: Stream, status: int, fields: Fields, *, ended: bool) -> None:
         self.told.append((stream.id, status, list(fields), ended))

@@ -5,7 +5,8 @@ import re
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.listeners.http import GRACE, HEAD_TIMEOUT
+from app.listeners.clock import HEAD_TIMEOUT
+from app.listeners.http import GRACE
 from middleware.answer import CYCLE
 from tests.wire.apps import Steps, body, length, start
 from tests.wire.harness import Loop, Server, Wire, undated

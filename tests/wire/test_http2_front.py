@@ -11,9 +11,8 @@ from starlette.types import Receive, Scope, Send
 
 from app.http2.frames import Code
 from app.http2.writer import STREAM_WINDOW
-from app.listeners.clock import LINGER, WRITE_TIMEOUT
-from app.listeners.http import BODY_TIMEOUT, HEAD_TIMEOUT
-from app.listeners.http2 import PIECE, TURN
+from app.listeners.clock import BODY_TIMEOUT, HEAD_TIMEOUT, LINGER, WRITE_TIMEOUT
+from app.listeners.multiplex import PIECE, TURN
 from tests.wire.apps import Script, Steps, body, length, start
 from tests.wire.harness import HIGH, Loop, Recorder, Seen, Server, however_cut
 from tests.wire.http2 import (
@@ -54,8 +53,10 @@ Frame = tuple[int, int, int, bytes]
 class Client:
     """A client that has said hello to a server of ``app``."""
 
-    def __init__(self, loop: Loop, app: Any, beginning: bytes = NO_SETTINGS, **options: Any) -> None:
-        self.server = Server(loop, app, **options)
+    def __init__(
+        self, loop: Loop, app: Any, beginning: bytes = NO_SETTINGS, *, server: Server | None = None, **options: Any
+    ) -> None:
+        self.server = server or Server(loop, app, **options)
         self.loop = loop
         self.wire = self.server.connect()
         self.wire.feed(PREFACE + beginning)
@@ -647,7 +648,7 @@ def test_draining_ends_what_is_under_way_and_on_its_way(steps: tuple[Client, Ste
     assert client.wire.state == "open"
     app.calls[1].answer()
     assert [frame[2] for frame in client.frames()] == [1, 1, 3, 3]
-    assert client.wire.state == "closed"
+    assert client.wire.state == "ending"
 
 
 def test_draining_an_idle_connection(steps: tuple[Client, Steps]) -> None:
@@ -656,7 +657,7 @@ def test_draining_an_idle_connection(steps: tuple[Client, Steps]) -> None:
         connection.shutdown()
     client.feed(frame(PING, ACK, 0, b"draining"))
     assert [frame[0] for frame in client.frames()] == [GOAWAY, PING, GOAWAY]
-    assert client.wire.state == "closed"
+    assert client.wire.state == "ending"
 
 
 def test_draining_a_client_that_says_nothing(steps: tuple[Client, Steps]) -> None:
@@ -665,7 +666,49 @@ def test_draining_a_client_that_says_nothing(steps: tuple[Client, Steps]) -> Non
         connection.shutdown()
     client.loop.advance(LINGER + 1)
     assert [frame[0] for frame in client.frames()] == [GOAWAY, PING, GOAWAY]
+    assert client.wire.state == "ending"
+
+
+def test_draining_a_client_that_goes_on_and_says_nothing(steps: tuple[Client, Steps]) -> None:
+    """It has its moment, and then what it opens is refused."""
+    client, app = steps
+    client.feed(headers(1, GET, end=True))
+    for connection in list(client.server.state.connections):
+        connection.shutdown()
+    client.loop.advance(LINGER - 1)
+    client.feed(headers(3, GET, end=True))
+    client.output()
+    client.loop.advance(2)
+    client.feed(headers(5, GET, end=True))
+    assert client.frames() == [(GOAWAY, 0, 0, b"\0\0\0\3\0\0\0\0"), stream_error(5, Code.REFUSED_STREAM)]
+    for call in app.calls:
+        call.answer()
+    assert [frame[2] for frame in client.frames()] == [1, 1, 3, 3]
+
+
+def test_behind_the_end_what_the_client_still_sends_is_read(steps: tuple[Client, Steps]) -> None:
+    """Left unread it would have the kernel take back what was sent."""
+    client, _ = steps
+    for connection in list(client.server.state.connections):
+        connection.shutdown()
+    client.feed(frame(PING, ACK, 0, b"draining"))
+    assert client.wire.state == "ending"
+    client.feed(headers(1, GET, end=True), window(0, 1))
+    assert client.wire.unread == 0
+    client.wire.feed_eof()
     assert client.wire.state == "closed"
+
+
+def test_the_end_of_tls_comes_when_the_client_had_time_to_close(loop: Loop) -> None:
+    server = Server(loop, Recorder())
+    wire = server.connect(tls=True, alpn="h2")
+    wire.feed(PREFACE + NO_SETTINGS)
+    for connection in list(server.state.connections):
+        connection.shutdown()
+    wire.feed(frame(PING, ACK, 0, b"draining"))
+    assert wire.state == "open"
+    loop.advance(LINGER + 1)
+    assert wire.state == "closed"
 
 
 # Time
@@ -678,7 +721,7 @@ def test_an_idle_connection_is_closed(loop: Loop) -> None:
     assert client.wire.state == "open"
     loop.advance(2)
     assert [frame[0] for frame in client.frames()] == [GOAWAY]
-    assert client.wire.state == "closed"
+    assert client.wire.state == "ending"
 
 
 def test_a_header_block_that_does_not_end(steps: tuple[Client, Steps]) -> None:
@@ -802,7 +845,7 @@ def test_being_told_of_the_end_before_it_comes(steps: tuple[Client, Steps]) -> N
     connection.shutdown()
     assert [frame[0] for frame in client.frames()] == [GOAWAY]
     app.calls[0].answer()
-    assert client.wire.state == "closed"
+    assert client.wire.state == "ending"
 
 
 @pytest.mark.parametrize("how", ["lost", "broken"])

@@ -209,3 +209,9 @@ def test_a_quiet_tunnel_stays_open(tunnel: Tunnel) -> None:
     tunnel.loop.advance(10_000)
     assert tunnel.told == []
     assert tunnel.wire.state == "open"
+
+
+def test_a_reset_behind_our_end_takes_nothing_away(tunnel: Tunnel) -> None:
+    tunnel.transport.write_eof()
+    tunnel.feed(rst(1))
+    assert tunnel.told == ["lost"]

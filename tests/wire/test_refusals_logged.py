@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.listeners.http import BODY_TIMEOUT, HEAD_TIMEOUT
+from app.listeners.clock import BODY_TIMEOUT, HEAD_TIMEOUT
 from middleware.accesslog import MAX_REFUSED, AccessLogMiddleware
 from middleware.errors import GatewayError
 from tests.wire.apps import Steps

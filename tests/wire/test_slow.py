@@ -5,8 +5,7 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.listeners.clock import WRITE_TIMEOUT
-from app.listeners.http import BODY_TIMEOUT, HEAD_TIMEOUT
+from app.listeners.clock import BODY_TIMEOUT, HEAD_TIMEOUT, WRITE_TIMEOUT
 from tests.wire.apps import Steps, body, start
 from tests.wire.harness import Loop, Recorder, Server
 from tests.wire.test_responses import GET

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.listeners.clock import WRITE_TIMEOUT
-from app.listeners.http import BODY_TIMEOUT, HEAD_TIMEOUT, GatewayProtocol
+from app.listeners.clock import BODY_TIMEOUT, HEAD_TIMEOUT, WRITE_TIMEOUT
+from app.listeners.http import GatewayProtocol
 from app.listeners.reader import MAX_FIELDS, MAX_HEAD, MAX_TARGET, MAX_UNFRAMED
 from tests.wire.apps import Steps, body, start
 from tests.wire.harness import Loop, Recorder, Server, Wire, undated
