@@ -31,8 +31,9 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.server import HANDLED_SIGNALS
 
 from app.listeners.backlog import accept_all
-from app.listeners.http import GRACE, GatewayProtocol
+from app.listeners.http import GatewayProtocol
 from app.listeners.http2 import Http2Protocol
+from app.listeners.serial import GRACE
 from app.listeners.websocket import WebSocketCycle
 
 logger = logging.getLogger(__name__)

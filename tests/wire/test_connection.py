@@ -6,7 +6,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from app.listeners.clock import HEAD_TIMEOUT
-from app.listeners.http import GRACE
+from app.listeners.serial import GRACE
 from middleware.answer import CYCLE
 from tests.wire.apps import Steps, body, length, start
 from tests.wire.harness import Loop, Server, Wire, undated
