@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from app.http2.client import ClientConnection
+from app.http2.client import MAX_STREAMS, ClientConnection
 from app.http2.frames import Code, ConnectionFailure
 from app.http2.writer import Stream
 from app.listeners.cycle import Cycle
@@ -103,6 +103,11 @@ class Http2Connection(asyncio.Protocol):
     def free(self) -> int:
         """How many requests it takes now: none while the endpoint does not even read those that were sent."""
         return 0 if self.write_paused or self._transport.is_closing() else self.core.free
+
+    @property
+    def capacity(self) -> int:
+        """How many requests it takes when there is none."""
+        return max(1, min(self.core.max_streams, MAX_STREAMS))
 
     @property
     def busy(self) -> bool:

@@ -445,6 +445,41 @@ def test_requests_that_come_together_wait_for_one_connection(client: Http2Client
     assert [answer(task) for task in tasks] == [(200, b"")] * len(tasks)
 
 
+def test_no_more_connections_than_are_needed_are_opened(client: Http2Client) -> None:
+    """… also where the last of a connection that is going away have just ended."""
+    backend = client.ready(settings((3, 5)))
+    tasks = [client.ask() for _ in range(5)]
+    backend.feed(goaway(11) + b"".join(headers(stream, OK, end=True) for stream in range(3, 11, 2)))
+    go = client.loop.create_future()
+
+    async def connecting() -> None:
+        await go
+
+    client.loop.connecting = connecting
+    tasks += [client.ask() for _ in range(5)]
+    assert len(client.loop.asked) == 2
+    go.set_result(None)
+    client.loop.settle()
+    backend.feed(headers(11, OK, end=True))
+    client.backend(1).feed(NO_SETTINGS + b"".join(headers(stream, OK, end=True) for stream in range(1, 11, 2)))
+    assert [answer(task) for task in tasks] == [(200, b"")] * 10
+
+
+def test_a_connection_that_is_made_while_the_gateway_stops_is_closed(client: Http2Client) -> None:
+    go = client.loop.create_future()
+
+    async def connecting() -> None:
+        await go
+
+    client.loop.connecting = connecting
+    task = client.ask()
+    client.loop.run(client.transport.aclose())
+    go.set_result(None)
+    client.loop.settle()
+    assert isinstance(failure(task), ConnectFailed)
+    assert client.wire().closed
+
+
 def test_who_waits_for_a_connection_may_leave(client: Http2Client) -> None:
     async def never() -> None:
         await asyncio.get_running_loop().create_future()
