@@ -116,11 +116,10 @@ class Http2Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """End it at once; what is under way on it fails."""
-        if self.busy or self.write_paused or self._transport.is_closing():
-            self._transport.abort()
-        else:
+        if not self.busy and not self.write_paused:
             self.core.goaway()
-            self._end()
+            self._flush()
+        self._transport.abort()
 
     # asyncio's callbacks
 

@@ -192,7 +192,10 @@ def test_a_handshake_counts_into_the_time_for_connecting(factory: LoopFactory) -
 def test_tcp_notices_an_endpoint_that_is_gone(factory: LoopFactory, backend: Http2Backend, how: How) -> None:
     async def main(port: int) -> None:
         async with UpstreamTransport() as transport:
-            connection: Any = await transport.pool("127.0.0.1", port, how).connect(10)
+            pool = transport.pool("127.0.0.1", port, how)
+            request = httpx2.Request("GET", "https://a/", extensions={"pool": pool})
+            await (await transport.handle_async_request(request)).aread()
+            connection: Any = pool.take()
             found = connection._transport.get_extra_info("socket")
             assert found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 

@@ -16,6 +16,7 @@ from app.upstream.exchange import CONTINUE_TIMEOUT, Exchange
 from app.upstream.how import H2C
 from app.upstream.http2 import PIECE, Lane
 from app.upstream.pool import IDLE
+from app.upstream.timeouts import DEFAULT
 from middleware.errors import BadGateway, BadRequest, ClientDisconnected, ConnectFailed
 from tests.wire.harness import Fields, Loop, Wire, however_cut
 from tests.wire.http2 import (
@@ -663,7 +664,7 @@ def test_idle_connections_are_closed_when_they_are_old(client: Http2Client) -> N
     assert backend.wire.state == "open"
     backend.frames()
     client.loop.advance(2)
-    assert backend.wire.state == "closed"
+    assert backend.wire.lost
     assert [each[0] for each in backend.frames()] == [GOAWAY]
 
 
@@ -675,7 +676,7 @@ def test_a_pool_that_nobody_holds_keeps_no_connection(client: Http2Client) -> No
     assert backend.wire.state == "open"
     backend.feed(headers(3, OK, end=True))
     assert answer(task) == (200, b"")
-    assert backend.wire.state == "closed"
+    assert backend.wire.lost
 
 
 def test_closing_the_transport_ends_all_connections(client: Http2Client) -> None:
@@ -718,3 +719,16 @@ def test_an_exchange_is_gone_with_its_end(client: Http2Client, sent: bytes) -> N
         assert (connection() is None) == wire.lost
     finally:
         gc.enable()
+
+
+def test_another_protocol_is_asked_for_over_http1(client: Http2Client) -> None:
+    """HTTP/2 has no upgrade; a WebSocket needs a connection of its own in any case."""
+    fields: Fields = [*HOST, (b"connection", b"upgrade"), (b"upgrade", b"websocket")]
+    asked = client.transport.exchange(client.pool, "GET", b"/", fields, None, DEFAULT, upgrade=True)
+    task = client.loop.create_task(asked)
+    client.loop.settle()
+    assert client.wire().output.startswith(b"GET / HTTP/1.1\r\n")
+    client.wire().feed(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    assert task.result().status == 403
+    client.ask()
+    assert client.wire().output.startswith(PREFACE)
