@@ -80,6 +80,11 @@ class Http1Connection(asyncio.Protocol):
         return 0 if self._exchange is not None or self._transport.is_closing() else 1
 
     @property
+    def capacity(self) -> int:
+        """How many requests it takes when there is none."""
+        return 1
+
+    @property
     def busy(self) -> bool:
         """Whether there is an exchange on it."""
         return self._exchange is not None

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from app.http2.client import ClientConnection
+from app.http2.client import MAX_STREAMS, ClientConnection
 from app.http2.frames import Code, ConnectionFailure
 from app.http2.writer import Stream
 from app.listeners.cycle import Cycle
@@ -105,17 +105,21 @@ class Http2Connection(asyncio.Protocol):
         return 0 if self.write_paused or self._transport.is_closing() else self.core.free
 
     @property
+    def capacity(self) -> int:
+        """How many requests it takes when there is none."""
+        return max(1, min(self.core.max_streams, MAX_STREAMS))
+
+    @property
     def busy(self) -> bool:
         """Whether there is an exchange on it."""
         return bool(self.core.streams)
 
     def close(self) -> None:
         """End it at once; what is under way on it fails."""
-        if self.busy or self.write_paused or self._transport.is_closing():
-            self._transport.abort()
-        else:
+        if not self.busy and not self.write_paused:
             self.core.goaway()
-            self._end()
+            self._flush()
+        self._transport.abort()
 
     # asyncio's callbacks
 

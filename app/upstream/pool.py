@@ -45,6 +45,10 @@ class Connection(Protocol):
         """How many requests it takes now."""
 
     @property
+    def capacity(self) -> int:
+        """How many requests it takes when there is none."""
+
+    @property
     def busy(self) -> bool:
         """Whether there is an exchange on it."""
 
@@ -188,6 +192,9 @@ class Pool:
         if transport.is_closing():
             # It was lost before we heard of it, and will not be lost again for an exchange.
             raise ConnectFailed(detail=f"{self._name}: closed at once")
+        if self._closed:
+            connection.close()
+            raise ConnectFailed(detail=f"{self._name}: the gateway is stopping")
         _keep_alive(transport.get_extra_info("socket"))
         self._complained = False
         self._open.add(connection)
@@ -218,7 +225,9 @@ class Pool:
         """``connection`` takes a request, or another."""
         idle = not connection.busy
         if connection.shared:
-            self._fit = max(1, connection.free)
+            self._fit = connection.capacity
+            if not idle and connection.free <= 0:
+                return
         if self._abandoned or (not connection.listed and len(self._free) >= MAX_IDLE):
             if idle:
                 connection.close()

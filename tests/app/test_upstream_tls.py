@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import logging
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import trustme
 import uvloop
 
-from app.upstream import how
+from app.upstream import how as how_module
 from app.upstream.how import H2C, HTTP1, TLS, How
 from app.upstream.transport import UpstreamTransport
 from middleware.errors import ConnectFailed
@@ -187,6 +188,21 @@ def test_a_handshake_counts_into_the_time_for_connecting(factory: LoopFactory) -
         runner.run(main(port))
 
 
+@pytest.mark.parametrize("how", [H2C, trusting()], ids=["in clear", "in TLS"])
+def test_tcp_notices_an_endpoint_that_is_gone(factory: LoopFactory, backend: Http2Backend, how: How) -> None:
+    async def main(port: int) -> None:
+        async with UpstreamTransport() as transport:
+            pool = transport.pool("127.0.0.1", port, how)
+            request = httpx2.Request("GET", "https://a/", extensions={"pool": pool})
+            await (await transport.handle_async_request(request)).aread()
+            connection: Any = pool.take()
+            found = connection._transport.get_extra_info("socket")
+            assert found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+    with http2_backend(echo) as clear, asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main(clear.port if how is H2C else backend.port))
+
+
 def test_authorities_that_are_none() -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         _ = How(tls=TLS(authorities="no PEM")).context
@@ -204,7 +220,7 @@ def test_a_url_says_what_is_spoken(
     """https is TLS with the system's authorities, and HTTP/2 where both can."""
     with AUTHORITY.cert_pem.tempfile() as path:
         monkeypatch.setenv("SSL_CERT_FILE", path)
-        how.contexts.cache_clear()
+        how_module.contexts.cache_clear()
 
         async def main() -> httpx2.Response:
             async with httpx2.AsyncClient(transport=UpstreamTransport()) as client:
@@ -212,4 +228,4 @@ def test_a_url_says_what_is_spoken(
 
         with asyncio.Runner(loop_factory=factory) as runner:
             assert runner.run(main()).content == b"https hi"
-        how.contexts.cache_clear()
+        how_module.contexts.cache_clear()

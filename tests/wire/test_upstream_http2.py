@@ -16,6 +16,7 @@ from app.upstream.exchange import CONTINUE_TIMEOUT, Exchange
 from app.upstream.how import H2C
 from app.upstream.http2 import PIECE, Lane
 from app.upstream.pool import IDLE
+from app.upstream.timeouts import DEFAULT
 from middleware.errors import BadGateway, BadRequest, ClientDisconnected, ConnectFailed
 from tests.wire.harness import Fields, Loop, Wire, however_cut
 from tests.wire.http2 import (
@@ -445,6 +446,41 @@ def test_requests_that_come_together_wait_for_one_connection(client: Http2Client
     assert [answer(task) for task in tasks] == [(200, b"")] * len(tasks)
 
 
+def test_no_more_connections_than_are_needed_are_opened(client: Http2Client) -> None:
+    """… also where the last of a connection that is going away have just ended."""
+    backend = client.ready(settings((3, 5)))
+    tasks = [client.ask() for _ in range(5)]
+    backend.feed(goaway(11) + b"".join(headers(stream, OK, end=True) for stream in range(3, 11, 2)))
+    go = client.loop.create_future()
+
+    async def connecting() -> None:
+        await go
+
+    client.loop.connecting = connecting
+    tasks += [client.ask() for _ in range(5)]
+    assert len(client.loop.asked) == 2
+    go.set_result(None)
+    client.loop.settle()
+    backend.feed(headers(11, OK, end=True))
+    client.backend(1).feed(NO_SETTINGS + b"".join(headers(stream, OK, end=True) for stream in range(1, 11, 2)))
+    assert [answer(task) for task in tasks] == [(200, b"")] * 10
+
+
+def test_a_connection_that_is_made_while_the_gateway_stops_is_closed(client: Http2Client) -> None:
+    go = client.loop.create_future()
+
+    async def connecting() -> None:
+        await go
+
+    client.loop.connecting = connecting
+    task = client.ask()
+    client.loop.run(client.transport.aclose())
+    go.set_result(None)
+    client.loop.settle()
+    assert isinstance(failure(task), ConnectFailed)
+    assert client.wire().closed
+
+
 def test_who_waits_for_a_connection_may_leave(client: Http2Client) -> None:
     async def never() -> None:
         await asyncio.get_running_loop().create_future()
@@ -628,7 +664,7 @@ def test_idle_connections_are_closed_when_they_are_old(client: Http2Client) -> N
     assert backend.wire.state == "open"
     backend.frames()
     client.loop.advance(2)
-    assert backend.wire.state == "closed"
+    assert backend.wire.lost
     assert [each[0] for each in backend.frames()] == [GOAWAY]
 
 
@@ -640,7 +676,7 @@ def test_a_pool_that_nobody_holds_keeps_no_connection(client: Http2Client) -> No
     assert backend.wire.state == "open"
     backend.feed(headers(3, OK, end=True))
     assert answer(task) == (200, b"")
-    assert backend.wire.state == "closed"
+    assert backend.wire.lost
 
 
 def test_closing_the_transport_ends_all_connections(client: Http2Client) -> None:
@@ -683,3 +719,16 @@ def test_an_exchange_is_gone_with_its_end(client: Http2Client, sent: bytes) -> N
         assert (connection() is None) == wire.lost
     finally:
         gc.enable()
+
+
+def test_another_protocol_is_asked_for_over_http1(client: Http2Client) -> None:
+    """HTTP/2 has no upgrade; a WebSocket needs a connection of its own in any case."""
+    fields: Fields = [*HOST, (b"connection", b"upgrade"), (b"upgrade", b"websocket")]
+    asked = client.transport.exchange(client.pool, "GET", b"/", fields, None, DEFAULT, upgrade=True)
+    task = client.loop.create_task(asked)
+    client.loop.settle()
+    assert client.wire().output.startswith(b"GET / HTTP/1.1\r\n")
+    client.wire().feed(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    assert task.result().status == 403
+    client.ask()
+    assert client.wire().output.startswith(PREFACE)
