@@ -182,6 +182,11 @@ class Cycle:
         """Whether the client has to read before more is written."""
         return self._connection.write_paused
 
+    @property
+    def crowded(self) -> bool:
+        """Whether much waits for the client, of this response and of others beside it."""
+        return False
+
     def inform(self, status: int, fields: Fields) -> None:
         """Send an interim response (1xx), if the client's version of HTTP has them."""
         raise NotImplementedError

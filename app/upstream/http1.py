@@ -1,8 +1,9 @@
 """One HTTP/1.1 connection to an endpoint: one exchange after the other."""
 
 import asyncio
+import threading
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from app.listeners.cycle import Cycle
 from app.upstream.body import Body
@@ -11,9 +12,27 @@ from app.upstream.exchange import HIGH_WATER, Exchange
 from app.upstream.fields import Fields
 from middleware.errors import BadGateway, BadRequest, GatewayError
 
+#: Bytes that are read at once: of one backend, and where much waits for the client already.
+LARGE_READ: Final = 256 * 1024
+SMALL_READ: Final = 16 * 1024
 
-class Http1Connection(asyncio.Protocol):
-    """A connection, idle or with one :class:`Exchange` on it. ``released`` is called when it may be used again."""
+
+class _Buffers(threading.local):
+    """What is read into, one for all connections of an event loop: it is copied from before the next read."""
+
+    def __init__(self) -> None:
+        self.large = memoryview(bytearray(LARGE_READ))
+        self.small = self.large[:SMALL_READ]
+
+
+_buffers = _Buffers()
+
+
+class Http1Connection(asyncio.BufferedProtocol):
+    """A connection, idle or with one :class:`Exchange` on it. ``released`` is called when it may be used again.
+
+    It says how much is read before that is, since a read cannot be taken back: what a client does not take has to wait.
+    """
 
     def __init__(
         self,
@@ -29,6 +48,7 @@ class Http1Connection(asyncio.Protocol):
         self._codec: ResponseCodec = HttptoolsCodec(self)
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
         self._exchange: Exchange | None = None
+        self._large, self._small = _buffers.large, _buffers.small
         self._reading_paused = False
         self._write_paused = False
         self._write_waiter: asyncio.Future[None] | None = None
@@ -78,7 +98,15 @@ class Http1Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        exchange = self._exchange
+        return self._small if exchange is not None and exchange.crowded else self._large
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._large[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
+        """What has been read."""
         exchange = self._exchange
         if exchange is None:
             # Nothing was asked: whatever this is, the next answer could not be told from it.
