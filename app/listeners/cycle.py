@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from starlette.types import ASGIApp, Message, Scope
 
@@ -181,6 +181,9 @@ class Cycle:
     def blocked(self) -> bool:
         """Whether the client has to read before more is written."""
         return self._connection.write_paused
+
+    #: Whether the client's connection carries other responses beside.
+    shares: ClassVar[bool] = False
 
     @property
     def crowded(self) -> bool:

@@ -198,6 +198,8 @@ class Http2Cycle(Cycle, Outlet):
     def blocked(self) -> bool:
         return self._kept > 0
 
+    shares = True
+
     @property
     def crowded(self) -> bool:
         return self._http2.crowded

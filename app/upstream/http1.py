@@ -28,11 +28,29 @@ class _Buffers(threading.local):
 _buffers = _Buffers()
 
 
-class Http1Connection(asyncio.BufferedProtocol):
-    """A connection, idle or with one :class:`Exchange` on it. ``released`` is called when it may be used again.
+class _Sparing(asyncio.BufferedProtocol):
+    """Reads for a connection whose client has others' answers beside: only a little where much waits already.
 
-    It says how much is read before that is, since a read cannot be taken back: what a client does not take has to wait.
+    A read cannot be taken back, so how much it may bring has to be said before. It costs more than being given bytes.
     """
+
+    def __init__(self, connection: "Http1Connection") -> None:
+        self._connection = connection
+        self._large, self._small = _buffers.large, _buffers.small
+        self.eof_received = connection.eof_received  # type: ignore[method-assign]
+        self.connection_lost = connection.connection_lost  # type: ignore[method-assign]
+        self.pause_writing = connection.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = connection.resume_writing  # type: ignore[method-assign]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._small if self._connection.crowded else self._large
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._connection.data_received(bytes(self._large[:nbytes]))
+
+
+class Http1Connection(asyncio.Protocol):
+    """A connection, idle or with one :class:`Exchange` on it. ``released`` is called when it may be used again."""
 
     def __init__(
         self,
@@ -48,7 +66,7 @@ class Http1Connection(asyncio.BufferedProtocol):
         self._codec: ResponseCodec = HttptoolsCodec(self)
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
         self._exchange: Exchange | None = None
-        self._large, self._small = _buffers.large, _buffers.small
+        self._spares = False
         self._reading_paused = False
         self._write_paused = False
         self._write_waiter: asyncio.Future[None] | None = None
@@ -79,10 +97,19 @@ class Http1Connection(asyncio.BufferedProtocol):
             self._transport.abort()  # it was taken from the pool for this request
             raise
         exchange = self._exchange = Exchange(self, body, cycle)
+        spares = cycle is not None and cycle.shares
+        if spares is not self._spares:
+            self._spares = spares
+            self._transport.set_protocol(_Sparing(self) if spares else self)
         self._codec.expect(method, upgrade=upgrade)
         self._transport.write(head)
         exchange.begin()
         return exchange
+
+    @property
+    def crowded(self) -> bool:
+        """Whether only a little should come."""
+        return self._exchange is not None and self._exchange.crowded
 
     @property
     def closing(self) -> bool:
@@ -98,15 +125,7 @@ class Http1Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        exchange = self._exchange
-        return self._small if exchange is not None and exchange.crowded else self._large
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(bytes(self._large[:nbytes]))
-
     def data_received(self, data: bytes) -> None:
-        """What has been read."""
         exchange = self._exchange
         if exchange is None:
             # Nothing was asked: whatever this is, the next answer could not be told from it.
