@@ -38,6 +38,14 @@ class Connection(Writer):
         """Whether a header block has begun and not ended."""
         return self._block is not None or self._rest[3:4] == b"\1"
 
+    @property
+    def arriving(self) -> tuple[int, int] | None:
+        """The stream of a DATA frame of which a part has come, and how many bytes; None where there is no such."""
+        rest = self._rest
+        if len(rest) < 9 or rest[3] != frames.DATA:
+            return None
+        return int.from_bytes(rest[5:9], "big") & frames.MAX_WINDOW, len(rest)
+
     def feed(self, data: bytes) -> None:
         """Take bytes and tell the sink.
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from starlette.types import ASGIApp, Message, Scope
 
@@ -188,6 +188,14 @@ class Cycle:
     def blocked(self) -> bool:
         """Whether the client has to read before more is written."""
         return self._connection.write_paused
+
+    #: Whether the client's connection carries other responses beside.
+    shares: ClassVar[bool] = False
+
+    @property
+    def crowded(self) -> bool:
+        """Whether much waits for the client, of this response and of others beside it."""
+        return False
 
     def inform(self, status: int, fields: Fields) -> None:
         """Send an interim response (1xx), if the client's version of HTTP has them."""

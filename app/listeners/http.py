@@ -205,7 +205,8 @@ class GatewayProtocol(SerialProtocol):
             "state": self._app_state.copy(),
             "extensions": EXTENSIONS,
         }
-        response = Http1Cycle(self, {"http_version": "1.1", "method": "GET"}, keep_alive=False, expects=False)
+        asked: Scope = {**scope, "type": "http", "method": "GET"}
+        response = Http1Cycle(self, asked, keep_alive=False, expects=False)
         response.on_request_complete()
         self._current = response
         self._handshake = handshake = Http1Handshake(self, response, key)

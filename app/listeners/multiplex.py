@@ -9,7 +9,7 @@ from uvicorn.server import ServerState
 from app.http2.frames import Code, ConnectionFailure
 from app.http2.server import ServerConnection, ServerSink
 from app.http2.writer import Stream
-from app.listeners.clock import HEAD_TIMEOUT, LINGER, NEVER, StreamsClock
+from app.listeners.clock import BODY_TIMEOUT, HEAD_TIMEOUT, LINGER, NEVER, StreamsClock
 from app.listeners.peer import Peer, peer_of
 from app.listeners.stream import Outlet
 from middleware.errors import BadRequest, GatewayError, RequestTimeout
@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 #: Bytes that all streams may send in one turn of the event loop, and one of several.
 TURN: Final = 256 * 1024
 PIECE: Final = 64 * 1024
+#: Bytes of all streams that wait for the client, from which on each may bring no more than a small read of its backend.
+MUCH: Final = 1024 * 1024
 
 
 class MultiplexProtocol(asyncio.Protocol):
@@ -40,9 +42,14 @@ class MultiplexProtocol(asyncio.Protocol):
         self._ended = False
         #: Whether the clock runs for a header block that has begun.
         self._awaits_head = False
+        #: What there was of a piece of a body at the last look.
+        self._arriving: tuple[int, int] | None = None
         # Streams on which not everything was sent, and of those the ones that wait for their turn
         self._outlets: dict[Outlet, None] = {}
         self._ready: dict[Outlet, None] = {}
+        #: Bytes that they keep together, and whether that is much.
+        self._kept = 0
+        self.crowded = False
         # Writing
         self.write_paused = False
         self._reading = self._flushing = False
@@ -155,11 +162,18 @@ class MultiplexProtocol(asyncio.Protocol):
     def keep(self, outlet: Outlet, sent: int = 0) -> None:
         """``outlet`` could not send all: tell it when it can."""
         outlet.wait_for_client(sent, self.loop.time())
+        self.count(outlet, outlet._kept)
         if self.core.room(outlet.stream) <= 0:
             self.core.wait(outlet.stream)
         else:
             self._ready[outlet] = None
             self._schedule()
+
+    def count(self, outlet: Outlet, kept: int) -> None:
+        """``outlet`` keeps so many bytes for the client."""
+        self._kept += kept - outlet.counted
+        outlet.counted = kept
+        self.crowded = self._kept > MUCH
 
     def on_sent(self, outlet: Outlet) -> None:
         """All that ``outlet`` had to send is sent. What the client still has to send is of no interest any more."""
@@ -174,6 +188,8 @@ class MultiplexProtocol(asyncio.Protocol):
         """``outlet`` has ended for us."""
         stream = outlet.stream
         stream.owner = None
+        if outlet.counted:
+            self.count(outlet, 0)
         self.core.release(stream)
         self.core.reset(stream, code)
         self._outlets.pop(outlet, None)
@@ -284,6 +300,13 @@ class MultiplexProtocol(asyncio.Protocol):
     def _on_tick(self, now: float) -> None:
         if now >= self._patience:
             self._name_the_last()
+        arriving = self.core.arriving
+        if arriving is not None and arriving != self._arriving:
+            # A frame that comes slowly is a sign of life, as every byte of a body is in HTTP/1.1.
+            slow = self.core.streams.get(arriving[0])
+            if slow is not None and slow.owner is not None and slow.owner.deadline != NEVER:
+                slow.owner.deadline = now + BODY_TIMEOUT
+        self._arriving = arriving
         for outlet in list(self._outlets):
             stream = outlet.stream
             if now >= outlet.write_deadline:

@@ -50,6 +50,8 @@ class Outlet:
     #: Until when the client has to take PACE bytes of what is kept, and how many of them it has not.
     write_deadline: float
     _pace: int
+    #: What of that the connection knows of.
+    counted: int
 
     def push(self, limit: int) -> int:
         """Send up to ``limit`` bytes of what is kept, and the end behind the last of them. Answers how many it were."""
@@ -66,6 +68,8 @@ class Outlet:
             self._kept = kept = kept - room
             if kept:
                 rest = memoryview(data)[room:]
+                if 2 * kept < len(cast(bytes, rest.obj)):  # else a little would hold on to much
+                    rest = bytes(rest)  # type: ignore[assignment]
                 self._parts = [rest]  # type: ignore[list-item]  # as good as bytes where it goes
                 data = data[:room]
             else:
@@ -76,12 +80,21 @@ class Outlet:
         if kept:
             self._http2.keep(self, room)
             return room
+        if self.counted:
+            self._http2.count(self, 0)
         self.write_deadline = NEVER
         if self._closing:
             if self._tail:
                 core.send_block(stream, self._tail, end=True)
             self._on_sent()
         return room
+
+    def _push_or_keep(self) -> None:
+        """Send what there is, unless that waits for the client anyway."""
+        if self.write_deadline == NEVER:
+            self.push(self._http2.share)
+        else:
+            self._http2.count(self, self._kept)
 
     def wait_for_client(self, sent: int, now: float) -> None:
         """Note that something is kept after ``sent`` bytes went: the client has its time to take more."""
@@ -116,7 +129,7 @@ class Http2Cycle(Cycle, Outlet):
 
     __slots__ = (
         "_closing", "_head", "_http2", "_kept", "_left", "_no_body", "_pace", "_tail", "_writer",
-        "deadline", "stream", "write_deadline",
+        "counted", "deadline", "stream", "write_deadline",
     )  # fmt: skip
 
     def __init__(self, protocol: "Http2Protocol", stream: Stream, scope: Scope, *, expects: bool) -> None:
@@ -130,7 +143,7 @@ class Http2Cycle(Cycle, Outlet):
         self._head = b""
         self._no_body = False
         self._left: int | None = None
-        self._kept = self._pace = 0
+        self._kept = self._pace = self.counted = 0
         self._closing = False
         self._tail = b""
         self.write_deadline = NEVER
@@ -151,6 +164,7 @@ class Http2Cycle(Cycle, Outlet):
     def on_connection_lost(self) -> None:
         self._parts = []
         self._kept = 0
+        self._http2.count(self, 0)
         self.write_deadline = NEVER
         self._wake_writer()
         super().on_connection_lost()
@@ -182,6 +196,12 @@ class Http2Cycle(Cycle, Outlet):
     @property
     def blocked(self) -> bool:
         return self._kept > 0
+
+    shares = True
+
+    @property
+    def crowded(self) -> bool:
+        return self._http2.crowded
 
     def inform(self, status: int, fields: Fields) -> None:
         if not self.started and not self.disconnected and status != 101:
@@ -247,8 +267,8 @@ class Http2Cycle(Cycle, Outlet):
             return
         if self._head:
             self._send_head(end=False)
-        if self._kept and self.write_deadline == NEVER:
-            self.push(self._http2.share)
+        if self._kept:
+            self._push_or_keep()
 
     def end(self, trailers: Fields = ()) -> None:
         if self._left:
@@ -268,8 +288,7 @@ class Http2Cycle(Cycle, Outlet):
                     self._wake()
                     return
             self._closing = True
-            if self.write_deadline == NEVER:
-                self.push(self._http2.share)
+            self._push_or_keep()
         self._wake()
 
     def _send_head(self, *, end: bool) -> None:

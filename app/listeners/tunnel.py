@@ -36,7 +36,7 @@ class StreamTransport(asyncio.Transport, Outlet):
         self._eof = False
         # What goes
         self._parts = []
-        self._kept = self._pace = 0
+        self._kept = self._pace = self.counted = 0
         self._closing = self._closed = self._lost = False
         self._tail = b""
         self.write_deadline = NEVER
@@ -77,8 +77,7 @@ class StreamTransport(asyncio.Transport, Outlet):
             return
         self._parts.append(bytes(data))
         self._kept += len(data)
-        if self.write_deadline == NEVER:
-            self.push(self._http2.share)
+        self._push_or_keep()
         if self._kept > self._high and not self._writing_paused:
             self._writing_paused = True
             if self._protocol is not None:
@@ -90,8 +89,7 @@ class StreamTransport(asyncio.Transport, Outlet):
     def write_eof(self) -> None:
         if not self._closing and not self._closed:
             self._closing = True
-            if self.write_deadline == NEVER:
-                self.push(self._http2.share)
+            self._push_or_keep()
 
     def close(self) -> None:
         """End the stream when everything is sent; what the client still sends is of no interest."""
@@ -103,8 +101,7 @@ class StreamTransport(asyncio.Transport, Outlet):
             self._on_sent()
         elif not self._closing:
             self._closing = True
-            if self.write_deadline == NEVER:
-                self.push(self._http2.share)
+            self._push_or_keep()
 
     def abort(self) -> None:
         """Reset the stream."""
@@ -176,6 +173,7 @@ class StreamTransport(asyncio.Transport, Outlet):
             return
         self._lost = self._closed = True
         self._parts, self._kept = [], 0
+        self._http2.count(self, 0)
         self.write_deadline = NEVER
         if self._protocol is not None:
             self._http2.loop.call_soon(self._protocol.connection_lost, error)

@@ -187,6 +187,11 @@ class Exchange(httpx2.AsyncByteStream):
         cycle.on_writable = self._go_on
         return HIGH_WATER + 1
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for the client already, of this and of others, that only a little should come."""
+        return self._cycle is not None and self._cycle.crowded
+
     def _go_on(self) -> None:
         if self._cycle is not None:
             self._cycle.on_writable = None

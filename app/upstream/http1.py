@@ -1,6 +1,7 @@
 """One HTTP/1.1 connection to an endpoint: one exchange after the other."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -12,6 +13,42 @@ from app.upstream.fields import TE_TRAILERS, Fields
 from middleware.errors import BadGateway, BadRequest, GatewayError
 
 TE_LINE = b"\r\n%b\r\n" % b": ".join(TE_TRAILERS)
+
+#: Bytes that are read at once: of one backend, and where much waits for the client already.
+LARGE_READ: Final = 256 * 1024
+SMALL_READ: Final = 16 * 1024
+
+
+class _Buffers(threading.local):
+    """What is read into, one for all connections of an event loop: it is copied from before the next read."""
+
+    def __init__(self) -> None:
+        self.large = memoryview(bytearray(LARGE_READ))
+        self.small = self.large[:SMALL_READ]
+
+
+_buffers = _Buffers()
+
+
+class _Sparing(asyncio.BufferedProtocol):
+    """Reads for a connection whose client has others' answers beside: only a little where much waits already.
+
+    A read cannot be taken back, so how much it may bring has to be said before. It costs more than being given bytes.
+    """
+
+    def __init__(self, connection: "Http1Connection") -> None:
+        self._connection = connection
+        self._large, self._small = _buffers.large, _buffers.small
+        self.eof_received = connection.eof_received  # type: ignore[method-assign]
+        self.connection_lost = connection.connection_lost  # type: ignore[method-assign]
+        self.pause_writing = connection.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = connection.resume_writing  # type: ignore[method-assign]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._small if self._connection.crowded else self._large
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._connection.data_received(bytes(self._large[:nbytes]))
 
 
 class Http1Connection(asyncio.Protocol):
@@ -35,6 +72,7 @@ class Http1Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         #: Whether the request's body goes in chunks.
         self._chunked = False
+        self._spares = False
         self._reading_paused = False
         self._write_paused = False
         self._write_waiter: asyncio.Future[None] | None = None
@@ -69,6 +107,10 @@ class Http1Connection(asyncio.Protocol):
             self._transport.abort()  # it was taken from the pool for this request
             raise
         exchange = self._exchange = Exchange(self, body, cycle)
+        spares = cycle is not None and cycle.shares
+        if spares is not self._spares:
+            self._spares = spares
+            self._transport.set_protocol(_Sparing(self) if spares else self)
         self._codec.expect(method, upgrade=upgrade)
         self._transport.write(head)
         exchange.begin()
@@ -88,6 +130,11 @@ class Http1Connection(asyncio.Protocol):
     def busy(self) -> bool:
         """Whether there is an exchange on it."""
         return self._exchange is not None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether only a little should come."""
+        return self._exchange is not None and self._exchange.crowded
 
     def close(self) -> None:
         """End it at once; what is under way on it fails."""

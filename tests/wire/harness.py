@@ -105,7 +105,9 @@ class Wire(asyncio.Transport):
     nobody takes what is written: it waits, and counts for the transport's limits.
     """
 
-    def __init__(self, loop: Loop, protocol: asyncio.Protocol, *, tls: bool = False, alpn: str | None = None) -> None:
+    def __init__(
+        self, loop: Loop, protocol: asyncio.BaseProtocol, *, tls: bool = False, alpn: str | None = None
+    ) -> None:
         super().__init__()
         self.loop = loop
         self.protocol: Any = protocol
@@ -249,9 +251,16 @@ class Wire(asyncio.Transport):
 
     def _deliver_now(self) -> None:
         while self._kernel and not self.paused and not self.closed:
-            data = bytes(self._kernel[:READ])
-            del self._kernel[: len(data)]
-            self.protocol.data_received(data)
+            if isinstance(self.protocol, asyncio.BufferedProtocol):
+                buffer: Any = self.protocol.get_buffer(-1)
+                size = min(len(buffer), len(self._kernel))
+                buffer[:size] = self._kernel[:size]
+                del self._kernel[:size]
+                self.protocol.buffer_updated(size)
+            else:
+                data = bytes(self._kernel[:READ])
+                del self._kernel[: len(data)]
+                self.protocol.data_received(data)
         if self._end_of_input and not self.paused and not self.closed and not self.protocol.eof_received():
             self.close()
 

@@ -73,12 +73,21 @@ def test_a_head_that_takes_too_long_is_told(wire: Wire, app: Logged, loop: Loop)
     assert (line["RequestMethod"], line["RequestPath"], line["RequestHost"]) == ("GET", "/slow", "a")
 
 
-def test_one_connection_too_many_is_told(loop: Loop, app: Logged) -> None:
-    server = Server(loop, app, limit_concurrency=1)
+WEBSOCKET = (
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("request_", [GET, WEBSOCKET], ids=["request", "websocket"])
+def test_one_connection_too_many_is_told(loop: Loop, app: Logged, request_: bytes) -> None:
+    server = Server(loop, app, limit_concurrency=1, ws="auto")
     server.connect()
-    server.connect().feed(GET)
+    wire = server.connect()
+    wire.feed(request_)
+    assert wire.output.startswith(b"HTTP/1.1 503 ")
     (line,) = app.objects
-    assert (line["DownstreamStatus"], line["RequestMethod"]) == (503, "GET")
+    assert (line["DownstreamStatus"], line["RequestMethod"], line["RequestHost"]) == (503, "GET", "a")
 
 
 def test_a_later_request_has_its_own_line(wire: Wire, app: Logged) -> None:
