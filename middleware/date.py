@@ -1,8 +1,20 @@
 """``Date`` on every answer, once (RFC 9110 §6.6.1)."""
 
+import time
 from email.utils import formatdate
+from functools import lru_cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+def date_field() -> tuple[bytes, bytes]:
+    """The field as it is now; made once a second."""
+    return _field(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _field(second: int) -> tuple[bytes, bytes]:
+    return b"date", formatdate(second, usegmt=True).encode()
 
 
 class DateMiddleware:
@@ -23,7 +35,7 @@ class DateMiddleware:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
                 if not any(name.lower() == b"date" for name, _ in headers):
-                    message = {**message, "headers": [*headers, (b"date", formatdate(usegmt=True).encode())]}
+                    message = {**message, "headers": [*headers, date_field()]}
             await send(message)
 
         await self.app(scope, receive, dated)

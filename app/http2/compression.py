@@ -5,6 +5,7 @@ which is why there is one of our own; and its limit is on the whole list, where 
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -143,7 +144,7 @@ def _string(block: bytes, position: int, *, secret: bool) -> tuple[bytes, int]:
 _expanded = lru_cache(_REMEMBERED)(decode_huffman)
 
 
-def encode(fields: list[tuple[bytes, bytes]]) -> bytes:
+def encode(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
     """A header block of ``fields`` that no table is needed for, thus with no state to get wrong.
 
     Names must be in lower case. Raises ValueError for bytes that no field may have (RFC 9113 §8.2.1).

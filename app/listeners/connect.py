@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.types import Message
 
-from app.listeners.response import Date
 from app.listeners.stream import Http2Cycle, told
 from app.listeners.target import Fields
 from app.listeners.tunnel import StreamTransport
+from middleware.date import date_field
 
 if TYPE_CHECKING:
     from app.listeners.http2 import Http2Protocol
@@ -37,7 +37,7 @@ class Http2Handshake:
             raise ConnectionResetError("the client has left")
         fields = [field for field in fields if field[0] not in _OMITTED]
         try:
-            http2.core.send_head(response.stream, 200, [*told(fields), Date.field()])
+            http2.core.send_head(response.stream, 200, [*told(fields), date_field()])
         except ValueError as error:
             raise RuntimeError(str(error)) from None
         response.on_disconnect = None

@@ -17,7 +17,7 @@ from app.http2.frames import PREFACE
 from app.listeners.clock import BODY_TIMEOUT, HEAD_TIMEOUT, Clock
 from app.listeners.cycle import ANSWER_EXTENSIONS, BODY_HIGH_WATER
 from app.listeners.http2 import Http2Protocol
-from app.listeners.peer import address_of
+from app.listeners.peer import peer_of
 from app.listeners.reader import RequestReader
 from app.listeners.response import Http1Cycle
 from app.listeners.serial import MAX_PIPELINED, SerialProtocol
@@ -69,10 +69,7 @@ class GatewayProtocol(SerialProtocol):
             return
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn lists its own classes
-        self._client = address_of(transport.get_extra_info("peername"))
-        self._server = address_of(transport.get_extra_info("sockname"))
-        if transport.get_extra_info("sslcontext") is not None:
-            self._scheme = "https"
+        self._client, self._server, self._scheme = peer_of(transport)
         self._clock = Clock(self.loop, self._transport, self._on_timeout)
         self._clock.wait(HEAD_TIMEOUT)
 

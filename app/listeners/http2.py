@@ -22,11 +22,11 @@ from app.listeners.connect import Http2Handshake
 from app.listeners.cycle import Cycle, begin
 from app.listeners.multiplex import MultiplexProtocol
 from app.listeners.peer import Peer
-from app.listeners.response import Date
 from app.listeners.scopes import Scopes
 from app.listeners.stream import Http2Cycle, Outlet, told
 from app.listeners.target import Fields
 from app.listeners.websocket import WebSocketCycle
+from middleware.date import date_field
 from middleware.errors import (
     BadRequest,
     GatewayError,
@@ -212,7 +212,7 @@ class Http2Protocol(MultiplexProtocol):
         """A whole answer in plain text."""
         body = f"{status} {HTTPStatus(status).phrase}: {message}\n".encode()
         described = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
-        general = [Date.field(), *told(fields)]
+        general = [date_field(), *told(fields)]
         if head_only:
             self.core.send_head(stream, status, described + general, end=True)
         elif self.core.room(stream) < len(body):

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import httptools
 
 from app.listeners.target import Fields, check_host, split_target
-from app.upstream.fields import takes_trailers
+from app.upstream.fields import head_size, takes_trailers
 from app.websocket.handshake import names_websocket
 from middleware.errors import BadRequest, HeadTooLarge, NotImplementedHere, TargetTooLong
 
@@ -181,7 +181,7 @@ class RequestReader:
         authority, path, query = split_target(method, self._target)
         fields = self._fields
         # A head that is in one piece is not larger than the piece.
-        if (self._unframed or self._chunk > MAX_HEAD) and _size(fields) > MAX_HEAD:
+        if (self._unframed or self._chunk > MAX_HEAD) and head_size(fields) > MAX_HEAD:
             raise HeadTooLarge
         if self._host == -2:
             raise BadRequest("more than one Host")
@@ -243,10 +243,6 @@ class RequestReader:
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b: %b\r\n\r\n" % (self._framing or (b"content-length", b"0")))
         self._replaying = False
         self._fields = []
-
-
-def _size(fields: Fields) -> int:
-    return sum(len(name) + len(value) + 4 for name, value in fields)
 
 
 def _check_coding(value: bytes, version: str) -> None:

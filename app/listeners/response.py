@@ -1,22 +1,19 @@
 """The HTTP/1.1 form of a response (RFC 9112 §4 to §7)."""
 
-import time
-from collections.abc import Sequence
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
+from app.listeners.answers import NO_BODY, answer_fields
 from app.listeners.cycle import Cycle, Fields
-from app.upstream.fields import HOP_BY_HOP, USUAL_OPTIONS, end_to_end
+from middleware.date import date_field
 
 if TYPE_CHECKING:
     from app.listeners.http import GatewayProtocol
 
 #: Bytes from which on a piece is not copied to be sent together with others.
 _LARGE = 16 * 1024
-_NO_BODY = frozenset({204, 304})
 
 
 def _phrase(status: int) -> str:
@@ -46,45 +43,13 @@ def _block(first: bytes, fields: Fields) -> bytes:
 _STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
 
 
-class Date:
-    """The Date field, made once a second (RFC 9110 §6.6.1)."""
-
-    _second = 0
-    _line = b""
-    _field = (b"date", b"")
-
-    @classmethod
-    def line(cls) -> bytes:
-        """Its line, without the end."""
-        second = int(time.time())
-        if second != cls._second:
-            cls._second = second
-            cls._field = name, value = b"date", formatdate(second, usegmt=True).encode()
-            cls._line = b"%b: %b" % (name, value)
-        return cls._line
-
-    @classmethod
-    def field(cls) -> tuple[bytes, bytes]:
-        """Its name and value."""
-        cls.line()
-        return cls._field
-
-
 def refusal(status: int, message: str, *, head_only: bool, fields: Fields = ()) -> bytes:
     """A whole answer in plain text, after which the connection ends; ``head_only`` leaves out its body."""
     body = f"{status} {HTTPStatus(status).phrase}: {message}\n".encode()
-    head = b"%b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%b\r\n%bconnection: close\r\n\r\n"
-    head %= _STATUS_LINES[status], len(body), Date.line(), b"".join([b"%b: %b\r\n" % field for field in fields])
+    head = b"%b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n"
+    more = b"".join([b"%b: %b\r\n" % field for field in (date_field(), *fields)])
+    head %= _STATUS_LINES[status], len(body), more
     return head if head_only else head + body
-
-
-def _unrepeated(fields: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """``fields`` with one Date. Raises RuntimeError for more than one Content-Length."""
-    names = [name for name, _ in fields]
-    if names.count(b"content-length") > 1:
-        raise RuntimeError("a Content-Length in doubt")
-    date = names.index(b"date") if b"date" in names else -1
-    return [field for place, field in enumerate(fields) if field[0] != b"date" or place == date]
 
 
 class Http1Cycle(Cycle):
@@ -113,40 +78,17 @@ class Http1Cycle(Cycle):
         status_line = _STATUS_LINES.get(status)
         if status_line is None:
             raise RuntimeError(f"{status} is not the status of a response")
-        kept = fields if relayed else [(name.lower(), value) for name, value in fields]
-        values = dict(kept)
-        trailer: list[tuple[bytes, bytes]] = []
-        if self.trailers_wanted and b"trailer" in values:
-            trailer = [field for field in kept if field[0] == b"trailer"]
-        plain = len(values) == len(kept)
-        if not plain:
-            kept = _unrepeated(kept)
-        close = self.close or self._h1.draining
-        if not HOP_BY_HOP.isdisjoint(values):
-            options = values.get(b"connection", b"").lower()
-            close = close or (not relayed and b"close" in options)
-            if plain and options in USUAL_OPTIONS:
-                kept = [field for field in kept if field[0] not in HOP_BY_HOP]
-            else:
-                kept = end_to_end(kept)
-        text = values.get(b"content-length")
-        length: int | None = None
-        if text is not None:
-            if not text.isdigit():
-                raise RuntimeError("a Content-Length in doubt")
-            length = int(text)
-            if status == 204:
-                kept = [field for field in kept if field[0] != b"content-length"]  # never in it (RFC 9110 §8.6)
+        kept, length, options = answer_fields(status, fields, relayed=relayed)
+        close = self.close or self._h1.draining or (not relayed and b"close" in options)
         lines = [status_line, *map(b": ".join, kept)]
-        if b"date" not in values:
-            lines.append(Date.line())
         # The response to HEAD and these have the fields of another and no body (RFC 9110 §6.4.1).
-        self._no_body = self.head_only or status in _NO_BODY
+        self._no_body = self.head_only or status in NO_BODY
         if not self._no_body and length is None:
             if self._version != "1.0":
                 self._chunked = True
                 lines.append(b"transfer-encoding: chunked")
-                lines += map(b": ".join, trailer)
+                if self.trailers_wanted:
+                    lines += [b"trailer: " + value for name, value in fields if name.lower() == b"trailer"]
             else:
                 close = True
         if self.asked_to_continue and not self.request_complete:

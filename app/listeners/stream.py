@@ -7,22 +7,17 @@ from starlette.types import Scope
 
 from app.http2.compression import encode
 from app.http2.compression import status as encoded_status
-from app.http2.rules import CONNECTION_SPECIFIC
 from app.http2.writer import Stream
+from app.listeners.answers import NO_BODY, answer_fields
 from app.listeners.clock import NEVER, PACE, WRITE_TIMEOUT
 from app.listeners.cycle import Cycle, CycleConnection, Fields
-from app.listeners.response import Date
-from app.upstream.fields import HOP_BY_HOP, without_named
+from app.upstream.fields import HOP_BY_HOP
 
 if TYPE_CHECKING:
     from app.listeners.http2 import Http2Protocol
 
 #: Pieces of a request's body that are kept as they came; small ones cost more than their bytes.
 _MAX_PIECES: Final = 64
-
-_NO_BODY: Final = frozenset({204, 304})
-_OMITTED: Final = HOP_BY_HOP | CONNECTION_SPECIFIC
-_NOTED: Final = _OMITTED | {b"content-length", b"date"}
 
 
 class Outlet:
@@ -213,39 +208,13 @@ class Http2Cycle(Cycle, Outlet):
     def respond(self, status: int, fields: Fields, *, relayed: bool = False) -> None:
         if not 200 <= status <= 599:
             raise RuntimeError(f"{status} is not the status of a response")
-        if not relayed:
-            fields = [(name.lower(), value) for name, value in fields]
-        told: list[tuple[bytes, bytes]] = []
-        length: int | None = None
-        dated = False
-        options = b""
-        for field in fields:
-            name = field[0]
-            if name in _NOTED:
-                if name == b"content-length":
-                    if length is not None or not field[1].isdigit():
-                        raise RuntimeError("a Content-Length in doubt")
-                    length = int(field[1])
-                    if status == 204:
-                        continue  # Never in such a response (RFC 9110 §8.6).
-                elif name != b"date":
-                    options += b"," + field[1] if name == b"connection" else b""
-                    continue
-                elif dated:
-                    continue
-                else:
-                    dated = True
-            told.append(field)
-        if options:
-            told = without_named(told, options)
-        if not dated:
-            told.append(Date.field())
+        kept, length, _ = answer_fields(status, fields, relayed=relayed)
         try:
-            self._head = encoded_status(status) + encode(told)
+            self._head = encoded_status(status) + encode(kept)
         except ValueError as error:
             raise RuntimeError(str(error)) from None
         # The response to HEAD and these have the fields of another and no body (RFC 9110 §6.4.1).
-        self._no_body = self.head_only or status in _NO_BODY
+        self._no_body = self.head_only or status in NO_BODY
         self._left = None if self._no_body else length
         self.status = status
         self.started = True
@@ -312,4 +281,4 @@ class Http2Cycle(Cycle, Outlet):
 def told(fields: Fields) -> list[tuple[bytes, bytes]]:
     """``fields`` as HTTP/2 may have them (RFC 9113 §8.2)."""
     lowered = [(name.lower(), value) for name, value in fields]
-    return [field for field in lowered if field[0] not in _OMITTED]
+    return [field for field in lowered if field[0] not in HOP_BY_HOP]

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import httptools
 
-from app.upstream.fields import Fields
+from app.upstream.fields import Fields, head_size
 
 #: More than any real head has; a backend that sends more is broken or hostile.
 MAX_HEAD = 256 * 1024
@@ -154,7 +154,7 @@ class HttptoolsCodec:
             raise ProtocolError("not a response of HTTP/1.1")
         fields, self._fields = self._fields, []
         # A head that is in one piece is not larger than the piece.
-        if len(fields) > MAX_FIELDS or ((self._unframed or self._chunk > MAX_HEAD) and _size(fields) > MAX_HEAD):
+        if len(fields) > MAX_FIELDS or ((self._unframed or self._chunk > MAX_HEAD) and head_size(fields) > MAX_HEAD):
             raise ProtocolError("the response's head is too large")
         if self._chunked and version == "1.0":
             raise ProtocolError("a transfer coding in HTTP/1.0")
@@ -221,7 +221,3 @@ class HttptoolsCodec:
             raise ProtocolError("too many fields behind the body")
         self._in_body = self._expecting = False
         self._sink.on_end(self._fields, reusable=reusable)
-
-
-def _size(fields: Fields) -> int:
-    return sum(len(name) + len(value) + 4 for name, value in fields)

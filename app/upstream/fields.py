@@ -130,3 +130,8 @@ def without_named(fields: Fields, options: bytes) -> Fields:
     if named:
         return [field for field in fields if field[0] not in named or field[0].startswith(_KEPT_PREFIXES)]
     return fields
+
+
+def head_size(fields: Iterable[tuple[bytes, bytes]]) -> int:
+    """The bytes that ``fields`` take in a head of HTTP/1.1."""
+    return sum(len(name) + len(value) + 4 for name, value in fields)
