@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from routes.resources.extension import Extension
+from routes.resources.filters import BackendObjectReference, HTTPRouteFilter
 from routes.resources.gateway import Gateway, GatewayClass, Listener, RouteGroupKind, SecretObjectReference
 from routes.resources.http import HTTPBackendRef, HTTPRoute, HTTPRouteRule, ParentReference
 from routes.resources.meta import Key
@@ -15,7 +17,8 @@ class Options:
 
     ``check_certificate`` gets certificate and key as PEM and answers what is wrong with them, "" where nothing is;
     it must be a pure function. ``service_dns`` is the template for a Service's host name where the manifests hold no
-    endpoints, with ``{name}`` and ``{namespace}``.
+    endpoints, with ``{name}`` and ``{namespace}``. ``check_authorities`` gets the certificates of authorities as PEM
+    and answers as ``check_certificate`` does. ``extensions`` are the groups and kinds that an ExtensionRef may name.
     """
 
     controller_name: str = "moongate.dev/gateway"
@@ -23,6 +26,20 @@ class Options:
     certificates: tuple[SecretObjectReference, ...] = ()
     service_dns: str = "{name}"
     check_certificate: Callable[[bytes, bytes], str] = lambda certificate, key: ""
+    check_authorities: Callable[[str], str] = lambda authorities: ""
+    extensions: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """What came of the sockets that the last table asked for: the one thing that the data plane tells the graph.
+
+    ``refused``: why a port of a Gateway is not open, by Gateway and port number. ``addresses``: the IP addresses at
+    which a Gateway is reached.
+    """
+
+    refused: Mapping[tuple[Key, int], str] = field(default_factory=dict)
+    addresses: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +143,20 @@ class DNSName:
         return f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class BackendTLS:
+    """How a backend has to prove who it is (BackendTLSPolicy, ``spec.validation``).
+
+    ``server_name`` is asked for (SNI). ``authorities`` are certificates as PEM, "" those of the system. The certificate
+    has to hold one of ``hostnames`` and ``uris`` or, where both are empty, ``server_name``.
+    """
+
+    server_name: str
+    authorities: str = field(default="", repr=False)
+    hostnames: tuple[str, ...] = ()
+    uris: tuple[str, ...] = ()
+
+
 class BackendProtocol(StrEnum):
     """What is spoken to a backend: HTTP/1.1, or HTTP/2 in clear without asking first (GEP-1911)."""
 
@@ -135,9 +166,12 @@ class BackendProtocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BackendNode:
-    """A backendRef and where its requests go: literal ``addresses``, a ``dns`` name, or nowhere for a ``reason``."""
+    """A backendRef and where its requests go: literal ``addresses``, a ``dns`` name, or nowhere for a ``reason``.
 
-    ref: HTTPBackendRef
+    ``filters`` are those of the backendRef, which only its requests pass. ``tls`` None is in clear.
+    """
+
+    ref: BackendObjectReference
     name: str
     addresses: tuple[Address, ...] = ()
     dns: DNSName | None = None
@@ -145,6 +179,26 @@ class BackendNode:
     reason: str = ""
     message: str = ""
     hint: str = ""
+    tls: BackendTLS | None = None
+    filters: "tuple[FilterNode, ...]" = ()
+
+    @property
+    def weight(self) -> int:
+        """Its share of the sum of its rule's weights; that of a mirror's backend means nothing."""
+        return self.ref.weight if isinstance(self.ref, HTTPBackendRef) else 1
+
+
+@dataclass(frozen=True, slots=True)
+class FilterNode:
+    """A filter, and what it refers to: a RequestMirror's or ExternalAuth's ``backend``, an ExtensionRef's object.
+
+    ``unsupported`` is a sentence on why it cannot be done, else "": then requests that would pass it are answered 500.
+    """
+
+    source: HTTPRouteFilter
+    backend: BackendNode | None = None
+    extension: Extension | None = None
+    unsupported: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +209,7 @@ class RuleNode:
     index: int
     backends: tuple[BackendNode, ...]
     unsupported: str = ""
+    filters: tuple[FilterNode, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

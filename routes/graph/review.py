@@ -102,7 +102,7 @@ def _rules(route: RouteNode) -> Iterator[Problem]:
             yield Problem(f"UnsupportedValue: {rule.unsupported}; {result}", key=key, field=field)
         elif not rule.backends:
             yield Problem(f"no {refs}: its requests are answered 500", Severity.WARNING, key, field)
-        elif all(backend.ref.weight == 0 for backend in rule.backends):
+        elif all(backend.weight == 0 for backend in rule.backends):
             yield Problem("all weights are 0: its requests are answered 500", Severity.WARNING, key, field)
         for index, backend in enumerate(rule.backends):
             place = f"{field}.{refs}[{index}]"

@@ -241,6 +241,12 @@ class HTTPRouteFilter(Model):
         return self
 
     @property
+    def config(self) -> Model:
+        """The field that belongs to the filter's type."""
+        value: Model = getattr(self, FILTER_FIELDS[self.type][0])
+        return value
+
+    @property
     def path_modifier(self) -> HTTPPathModifier | None:
         """The new path that a redirect or rewrite asks for."""
         config = self.request_redirect or self.url_rewrite

@@ -1,17 +1,18 @@
 """From graph to routing table."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from routes.graph.hostnames import meeting
-from routes.graph.nodes import BackendNode, GatewayNode, Graph, ListenerNode, RouteNode, RuleNode
+from routes.graph.nodes import BackendNode, FilterNode, GatewayNode, Graph, ListenerNode, RouteNode, RuleNode
 from routes.graph.support import can_look_up
+from routes.resources.http import HTTPRouteMatch
 from routes.resources.meta import Key
 from routes.table.hostnames import HostMap
 from routes.table.matches import Entry
 from routes.table.paths import exact_key, prefix_key
 from routes.table.precedence import Precedence, precedence
-from routes.table.types import Backend, ListenerTable, Port, PortKey, RoutingTable, Rule, VirtualHost
+from routes.table.types import Backend, Filter, ListenerTable, Port, PortKey, RoutingTable, Rule, VirtualHost
 
 H = TypeVar("H")
 
@@ -114,11 +115,45 @@ def _sorted(lists: Mapping[str, Ranked[H]]) -> dict[str, tuple[Entry[H], ...]]:
     }
 
 
-def _rule(route: Key, rule: RuleNode) -> Rule:
-    return Rule(route, rule.index, tuple(_backend(node) for node in rule.backends), rule.unsupported)
+def _rule(route: Key, node: RuleNode) -> Rule:
+    source = node.source
+    return Rule(
+        route,
+        node.index,
+        tuple(_backend(backend) for backend in node.backends),
+        node.unsupported,
+        tuple(_filter(filter_) for filter_ in node.filters),
+        _only_prefix(source.matches),
+        source.timeouts,
+        source.retry,
+        source.session_persistence,
+    )
+
+
+def _only_prefix(matches: Sequence[HTTPRouteMatch]) -> str | None:
+    path = matches[0].path
+    return path.value if len(matches) == 1 and path.type == "PathPrefix" else None
 
 
 def _backend(node: BackendNode) -> Backend:
     if node.reason:
-        return Backend(node.name, node.ref.weight, invalid=node.message)
-    return Backend(node.name, node.ref.weight, node.addresses, node.dns, protocol=node.protocol)
+        return Backend(node.name, node.weight, invalid=node.message)
+    return Backend(
+        node.name,
+        node.weight,
+        node.addresses,
+        node.dns,
+        protocol=node.protocol,
+        tls=node.tls,
+        filters=tuple(_filter(filter_) for filter_ in node.filters),
+    )
+
+
+def _filter(node: FilterNode) -> Filter:
+    return Filter(
+        node.source.type,
+        node.source.config,
+        _backend(node.backend) if node.backend is not None else None,
+        node.extension,
+        node.unsupported,
+    )

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from routes.graph.nodes import Address, BackendProtocol, CertificatePair, DNSName
-from routes.resources.meta import Key
+from routes.graph.nodes import Address, BackendProtocol, BackendTLS, CertificatePair, DNSName
+from routes.resources.extension import Extension
+from routes.resources.http import HTTPRouteRetry, HTTPRouteTimeouts, SessionPersistence
+from routes.resources.meta import Key, Model
 from routes.table.hostnames import HostMap
 from routes.table.matches import Entry, Headers
 from routes.table.paths import PathMap, lax_reading
@@ -33,16 +35,41 @@ class Backend:
     dns: DNSName | None = None
     invalid: str = ""
     protocol: BackendProtocol = BackendProtocol.HTTP
+    tls: BackendTLS | None = None
+    filters: "tuple[Filter, ...]" = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A filter as it is run. ``config`` is the part of the filter's object that its type names.
+
+    ``backend``: where a RequestMirror sends its copies, and whom an ExternalAuth asks. ``extension``: the object that
+    an ExtensionRef names. ``invalid``: why requests that come by here are answered 500, "" if they are not.
+    """
+
+    type: str
+    config: Model
+    backend: Backend | None = None
+    extension: Extension | None = None
+    invalid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of a route, as the data plane needs it. ``invalid``: why every request to it is answered 500."""
+    """A rule of a route, as the data plane needs it. ``invalid``: why every request to it is answered 500.
+
+    ``prefix``: the PathPrefix of its only match, which ReplacePrefixMatch is about; None where there are others.
+    """
 
     route: Key
     index: int
     backends: tuple[Backend, ...]
     invalid: str = ""
+    filters: tuple[Filter, ...] = ()
+    prefix: str | None = None
+    timeouts: HTTPRouteTimeouts | None = None
+    retry: HTTPRouteRetry | None = None
+    session_persistence: SessionPersistence | None = None
 
     @property
     def name(self) -> str:
