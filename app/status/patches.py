@@ -18,6 +18,10 @@ from routes.resources.meta import Key
 
 Status = dict[str, Any]
 
+#: How much the API takes.
+_MOST_ADDRESSES = 16
+_LONGEST_MESSAGE = 32768
+
 
 def statuses(graph: Graph, controller_name: str) -> dict[Key, Status]:
     """``status`` by object, as the API spells it, with those that we made ourselves and no manifest holds.
@@ -41,7 +45,7 @@ def _class(node: GatewayClassNode) -> Status:
 
 
 def _gateway(node: GatewayNode) -> Status:
-    addresses = [{"type": "IPAddress", "value": address} for address in node.addresses]
+    addresses = [{"type": "IPAddress", "value": address} for address in node.addresses[:_MOST_ADDRESSES]]
     return {
         **({"addresses": addresses} if addresses else {}),
         "conditions": _conditions(node.conditions),
@@ -84,7 +88,7 @@ def _conditions(conditions: Sequence[Condition]) -> list[Status]:
             "type": condition.type,
             "status": "True" if condition.status else "False",
             "reason": condition.reason,
-            "message": condition.message,
+            "message": condition.message[:_LONGEST_MESSAGE],
             "observedGeneration": condition.observed_generation,
         }
         for condition in conditions
