@@ -112,7 +112,7 @@ class Compiler(Generic[H]):
         protocol = ""
         for listener in listeners:
             hostname, hosts = self._hosts[_key(listener)]
-            tables[hostname] = ListenerTable(listener.source.name, hosts)
+            tables[hostname] = ListenerTable(_name(listener), hosts)
             certificates[hostname] = listener.certificates
             protocol = listener.source.protocol
         return Port(key, protocol, HostMap(tables), HostMap(certificates))
@@ -180,17 +180,23 @@ class _Edits(Generic[H]):
 
 
 def _key(listener: ListenerNode) -> ListenerKey:
-    return listener.gateway, listener.source.name
+    return listener.owner, listener.source.name
+
+
+def _name(listener: ListenerNode) -> str:
+    """A listener's name says enough in its Gateway; those of ListenerSets may be the same."""
+    name = listener.source.name
+    return name if listener.owner == listener.gateway else f"{listener.owner.qualified_name}/{name}"
 
 
 def _listeners(route: RouteNode) -> set[ListenerKey]:
     """The listeners that a route is on."""
-    return {(parent.gateway, attachment.listener) for parent in route.parents for attachment in parent.attachments}
+    return {(parent.owner, attachment.listener) for parent in route.parents for attachment in parent.attachments}
 
 
 def _served(graph: Graph) -> Iterator[ListenerNode]:
     for gateway in graph.gateways.values():
-        for listener in gateway.listeners:
+        for listener in gateway.all_listeners:
             if listener.valid:
                 yield listener
 
@@ -198,7 +204,7 @@ def _served(graph: Graph) -> Iterator[ListenerNode]:
 def _by_port(gateway: GatewayNode) -> dict[PortKey, list[ListenerNode]]:
     """The valid listeners of each port. Listeners of one port have one protocol: others conflict and are not valid."""
     ports: dict[PortKey, list[ListenerNode]] = {}
-    for listener in gateway.listeners:
+    for listener in gateway.all_listeners:
         if listener.valid:
             key = PortKey(gateway.source.key, listener.source.port)
             ports.setdefault(key, []).append(listener)
