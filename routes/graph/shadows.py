@@ -35,7 +35,7 @@ class Shadows:
         # The mutable state, changed by follow alone. Routes by the hash of their places, of which most have one:
         # the places themselves would be as large as the routes.
         self._routes: Mapping[Key, RouteNode] = {}
-        self._claims: dict[int, Key | tuple[Key, ...]] = {}
+        self._claims: dict[int, Key | dict[Key, None]] = {}
         self._problems: dict[Key, tuple[Problem, ...]] = {}
 
     def follow(self, routes: Mapping[Key, RouteNode], changed: Collection[Key]) -> Mapping[Key, tuple[Problem, ...]]:
@@ -74,26 +74,20 @@ class Shadows:
 
     def _at(self, place: _Place) -> tuple[Key, ...]:
         found = self._claims.get(hash(place), ())
-        return (found,) if isinstance(found, Key) else found
+        return (found,) if isinstance(found, Key) else tuple(found)
 
     def _take(self, place: int, key: Key) -> None:
-        there = self._claims.get(place)
-        if there is None:
-            self._claims[place] = key
-        elif isinstance(there, Key):
-            if there != key:
-                self._claims[place] = (there, key)
-        elif key not in there:
-            self._claims[place] = (*there, key)
+        there = self._claims.setdefault(place, key)
+        if isinstance(there, dict):
+            there[key] = None
+        elif there != key:
+            self._claims[place] = {there: None, key: None}
 
     def _leave(self, place: int, key: Key) -> None:
-        there = self._claims.get(place, ())
-        left = () if isinstance(there, Key) else tuple(each for each in there if each != key)
-        if len(left) > 1:
-            self._claims[place] = left
-        elif left:
-            self._claims[place] = left[0]
-        else:
+        there = self._claims.get(place)
+        if isinstance(there, dict):
+            there.pop(key, None)
+        if not isinstance(there, dict) or not there:
             self._claims.pop(place, None)
 
     def _shadowed(self, route: RouteNode | None, winners: dict[_Place, _Winner | None]) -> Iterator[Problem]:
