@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from routes.graph.nodes import Condition, GatewayNode, Graph, ListenerNode, ParentNode, RouteNode
+from routes.graph.nodes import Condition, GatewayNode, Graph, ListenerNode, ParentNode, PolicyNode, RouteNode
 from routes.resources.meta import Key
 
 Status = dict[str, Any]
+
+#: The API has room for no more in the status of a policy (PolicyStatus).
+MAX_ANCESTORS = 16
 
 
 def statuses(graph: Graph, controller_name: str) -> dict[Key, Status]:
@@ -17,7 +20,30 @@ def statuses(graph: Graph, controller_name: str) -> dict[Key, Status]:
     found: dict[Key, Status] = {node.source.key: {"conditions": _conditions(node.conditions)} for node in graph.classes}
     found |= {key: _gateway(node) for key, node in graph.gateways.items()}
     found |= {key: _route(node, controller_name) for key, node in graph.routes.items() if node.parents}
+    found |= policy_statuses(graph, controller_name)
     return found
+
+
+def policy_statuses(graph: Graph, controller_name: str) -> dict[Key, Status]:
+    """``status`` of BackendTLSPolicies by the Gateways that use their Services; none for those that nobody uses."""
+    return {key: _policy(node, controller_name) for key, node in graph.policies.items() if node.ancestors}
+
+
+def _policy(node: PolicyNode, controller_name: str) -> Status:
+    return {"ancestors": [_ancestor(gateway, node, controller_name) for gateway in node.ancestors[:MAX_ANCESTORS]]}
+
+
+def _ancestor(gateway: Key, node: PolicyNode, controller_name: str) -> Status:
+    return {
+        "ancestorRef": {
+            "group": gateway.group,
+            "kind": gateway.kind,
+            "namespace": gateway.namespace,
+            "name": gateway.name,
+        },
+        "controllerName": controller_name,
+        "conditions": _conditions(node.conditions),
+    }
 
 
 def _gateway(node: GatewayNode) -> Status:

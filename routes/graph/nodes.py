@@ -9,6 +9,7 @@ from routes.resources.filters import BackendObjectReference, HTTPRouteFilter
 from routes.resources.gateway import Gateway, GatewayClass, Listener, RouteGroupKind, SecretObjectReference
 from routes.resources.http import HTTPBackendRef, HTTPRoute, HTTPRouteRule, ParentReference
 from routes.resources.meta import Key
+from routes.resources.policy import BackendTLSPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,23 +194,30 @@ class FilterNode:
     """A filter, and what it refers to: a RequestMirror's or ExternalAuth's ``backend``, an ExtensionRef's object.
 
     ``unsupported`` is a sentence on why it cannot be done, else "": then requests that would pass it are answered 500.
+    ``reason`` is the one for status where an ExtensionRef leads nowhere. A RequestMirror whose backend leads nowhere is
+    not unsupported: the requests themselves are served.
     """
 
     source: HTTPRouteFilter
     backend: BackendNode | None = None
     extension: Extension | None = None
     unsupported: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleNode:
-    """A rule of a route. ``unsupported`` is a sentence on what of it cannot be served, else ""."""
+    """A rule of a route. ``unsupported`` is a sentence on why all of it cannot be served, else "".
+
+    ``reason`` is that sentence's in status: UnsupportedValue or IncompatibleFilters.
+    """
 
     source: HTTPRouteRule
     index: int
     backends: tuple[BackendNode, ...]
     unsupported: str = ""
     filters: tuple[FilterNode, ...] = ()
+    reason: str = "UnsupportedValue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +230,20 @@ class RouteNode:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyNode:
+    """A BackendTLSPolicy. ``tls`` None: it cannot be met, and what it is for gets no requests rather than in clear.
+
+    ``message`` is why. ``ancestors`` are the Gateways with a route to a Service that it names, in alphabetical order.
+    """
+
+    source: BackendTLSPolicy
+    tls: BackendTLS | None
+    message: str
+    conditions: tuple[Condition, ...]
+    ancestors: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
     """Everything that the manifests mean. ``foreign`` are Gateways of classes that are not ours or not there."""
 
@@ -229,3 +251,4 @@ class Graph:
     gateways: Mapping[Key, GatewayNode]
     routes: Mapping[Key, RouteNode]
     foreign: tuple[Gateway, ...] = ()
+    policies: Mapping[Key, PolicyNode] = field(default_factory=dict)

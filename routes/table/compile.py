@@ -102,11 +102,15 @@ def _entries(
 ) -> Iterator[tuple[str, str, Precedence, Entry[H]]]:
     for rule, handler in handlers:
         for index, match in enumerate(rule.source.matches):
-            if not can_look_up(match):
+            if not can_look_up(match) or "RegularExpression" in _types(match):
                 continue
             entry = Entry.of(match, handler)
             path = exact_key(match.path.value) if match.path.type == "Exact" else prefix_key(match.path.value)
             yield match.path.type, path, precedence(entry, route.source, rule.index, index), entry
+
+
+def _types(match: HTTPRouteMatch) -> set[str]:
+    return {match.path.type, *(each.type for each in match.headers), *(each.type for each in match.query_params)}
 
 
 def _sorted(lists: Mapping[str, Ranked[H]]) -> dict[str, tuple[Entry[H], ...]]:
@@ -122,7 +126,7 @@ def _rule(route: Key, node: RuleNode) -> Rule:
         node.index,
         tuple(_backend(backend) for backend in node.backends),
         node.unsupported,
-        tuple(_filter(filter_) for filter_ in node.filters),
+        _filters(node.filters),
         _only_prefix(source.matches),
         source.timeouts,
         source.retry,
@@ -131,8 +135,9 @@ def _rule(route: Key, node: RuleNode) -> Rule:
 
 
 def _only_prefix(matches: Sequence[HTTPRouteMatch]) -> str | None:
-    path = matches[0].path
-    return path.value if len(matches) == 1 and path.type == "PathPrefix" else None
+    if len(matches) != 1 or matches[0].path.type != "PathPrefix":
+        return None
+    return matches[0].path.value
 
 
 def _backend(node: BackendNode) -> Backend:
@@ -145,15 +150,20 @@ def _backend(node: BackendNode) -> Backend:
         node.dns,
         protocol=node.protocol,
         tls=node.tls,
-        filters=tuple(_filter(filter_) for filter_ in node.filters),
+        filters=_filters(node.filters),
     )
 
 
-def _filter(node: FilterNode) -> Filter:
-    return Filter(
-        node.source.type,
-        node.source.config,
-        _backend(node.backend) if node.backend is not None else None,
-        node.extension,
-        node.unsupported,
+def _filters(nodes: Iterable[FilterNode]) -> tuple[Filter, ...]:
+    """What is run. A mirror that leads nowhere is left out: the request itself is served (HTTPRequestMirrorFilter)."""
+    return tuple(
+        Filter(
+            node.source.type,
+            node.source.config,
+            _backend(node.backend) if node.backend is not None else None,
+            node.extension,
+            node.unsupported,
+        )
+        for node in nodes
+        if node.source.request_mirror is None or (node.backend is not None and not node.backend.reason)
     )

@@ -13,7 +13,7 @@ import yaml
 
 from app.providers.manifests import read_manifests
 from app.status.patches import statuses
-from app.tls.certificates import check_pair
+from app.tls.certificates import check_authorities, check_pair
 from routes.graph.build import build_graph
 from routes.graph.nodes import Graph, Options
 from routes.graph.review import review
@@ -34,13 +34,15 @@ def name_of(path: Path) -> str:
 
 
 def options_of(given: dict[str, Any]) -> Options:
-    usual = Options(check_certificate=check_pair)
+    usual = Options(check_certificate=check_pair, check_authorities=check_authorities)
     return Options(
         controller_name=given.pop("controllerName", usual.controller_name),
         app_label_selector=given.pop("appLabelSelector", usual.app_label_selector),
         certificates=tuple(SecretObjectReference.model_validate(each) for each in given.pop("certificates", ())),
         service_dns=given.pop("serviceDNS", usual.service_dns),
         check_certificate=usual.check_certificate,
+        check_authorities=usual.check_authorities,
+        extensions=frozenset((each["group"], each["kind"]) for each in given.pop("extensions", ())),
     )
 
 
@@ -57,7 +59,7 @@ def split_options(text: str) -> tuple[Options, str]:
 
 def graph_of(text: str) -> tuple[tuple[Problem, ...], Graph, Options]:
     options, manifests = split_options(text)
-    read = read_manifests(manifests, "in.yaml")
+    read = read_manifests(manifests, "in.yaml", options.extensions)
     graph = build_graph(Snapshot(definition.resource for definition in read.objects), options)
     return (*read.problems, *review(graph)), graph, options
 
