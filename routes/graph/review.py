@@ -4,13 +4,26 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from routes.graph.listenersets import is_for_gateway, parent_of
-from routes.graph.nodes import Condition, GatewayNode, Graph, ListenerNode, ListenerSetNode, RouteNode
+from routes.graph.nodes import (
+    BackendNode,
+    Condition,
+    FilterNode,
+    GatewayNode,
+    Graph,
+    ListenerNode,
+    ListenerSetNode,
+    PolicyNode,
+    RouteNode,
+)
 from routes.graph.shadows import Shadows
 from routes.graph.support import can_look_up
 from routes.problems import Problem, Severity
 from routes.resources.gateway import ListenerSet
 from routes.resources.http import SelectedHTTPRoute
 from routes.resources.meta import GATEWAY_GROUP, Key
+
+#: Reasons for which a parent refuses a route that are told rule by rule.
+_ABOUT_RULES = ("UnsupportedValue", "IncompatibleFilters")
 
 
 def review(graph: Graph) -> tuple[Problem, ...]:
@@ -46,6 +59,8 @@ def review_parents(graph: Graph) -> Iterator[Problem]:
         for listener_set in node.listener_sets:
             yield from _listener_set(listener_set)
             yield from _listeners(listener_set.source.key, listener_set.listeners)
+    for policy in graph.policies.values():
+        yield from _policy(policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +165,7 @@ def _parents(route: RouteNode, names: Names) -> Iterator[Problem]:
         if parent.index < 0 and attached:
             continue  # Nobody named this Gateway, and another one has the route.
         for condition in parent.conditions:
-            if condition.type == "Accepted" and not condition.status and condition.reason != "UnsupportedValue":
+            if condition.type == "Accepted" and not condition.status and condition.reason not in _ABOUT_RULES:
                 field = f"spec.parentRefs[{parent.index}]" if parent.index >= 0 else "spec.hostnames"
                 yield Problem(f"{condition.reason}: {condition.message}", Severity.ERROR, source.key, field)
     if not route.parents and isinstance(source, SelectedHTTPRoute):
@@ -172,20 +187,54 @@ def _rules(route: RouteNode) -> Iterator[Problem]:
     key = route.source.key
     # Where a person finds them: v1alpha1 has another name for the list.
     refs = "forwardTo" if isinstance(route.source, SelectedHTTPRoute) else "backendRefs"
+    if route.source.spec.use_default_gateways == "All":
+        message = "has no effect: no Gateway is a default one"
+        yield Problem(message, Severity.WARNING, key, "spec.useDefaultGateways")
     for rule in route.rules:
         field = f"spec.rules[{rule.index}]"
+        # A redirect answers by itself, and what somebody's own filter does nobody here knows.
+        answers = any(filter_.source.type in ("RequestRedirect", "ExtensionRef") for filter_ in rule.filters)
         if rule.unsupported:
             known = any(can_look_up(match) for match in rule.source.matches)
             result = "its requests are answered 500" if known else "it takes no requests"
-            yield Problem(f"UnsupportedValue: {rule.unsupported}; {result}", key=key, field=field)
-        elif not rule.backends:
+            yield Problem(f"{rule.reason}: {rule.unsupported}; {result}", key=key, field=field)
+        elif not rule.backends and not answers:
             yield Problem(f"no {refs}: its requests are answered 500", Severity.WARNING, key, field)
-        elif all(backend.weight == 0 for backend in rule.backends):
+        elif rule.backends and all(backend.weight == 0 for backend in rule.backends):
             yield Problem("all weights are 0: its requests are answered 500", Severity.WARNING, key, field)
+        yield from _filters(rule.filters, key, f"{field}.filters", "requests are answered 500")
         for index, backend in enumerate(rule.backends):
             place = f"{field}.{refs}[{index}]"
-            if backend.reason:
-                message = f"{backend.reason}: {backend.message}; its share of the requests is answered 500"
-                yield Problem(message, key=key, field=place)
-            if backend.hint:
-                yield Problem(backend.hint, Severity.WARNING, key, place)
+            yield from _backend(backend, key, place, "its share of the requests is answered 500")
+            yield from _filters(backend.filters, key, f"{place}.filters", "its requests are answered 500")
+
+
+def _filters(filters: Iterable[FilterNode], key: Key, place: str, result: str) -> Iterator[Problem]:
+    for index, filter_ in enumerate(filters):
+        type_ = filter_.source.type
+        field = f"{place}[{index}].{type_[0].lower()}{type_[1:]}"
+        if filter_.reason:
+            yield Problem(f"{filter_.reason}: {filter_.unsupported}; {result}", key=key, field=field)
+        if filter_.backend is not None:
+            mirrored = filter_.source.request_mirror is not None
+            lost = "no requests are mirrored to it" if mirrored else result
+            yield from _backend(filter_.backend, key, f"{field}.backendRef", lost)
+
+
+def _backend(backend: BackendNode, key: Key, place: str, result: str) -> Iterator[Problem]:
+    if backend.reason:
+        yield Problem(f"{backend.reason}: {backend.message}; {result}", key=key, field=place)
+    if backend.hint:
+        yield Problem(backend.hint, Severity.WARNING, key, place)
+
+
+def _policy(policy: PolicyNode) -> Iterator[Problem]:
+    """A policy that is not in effect is an error even where nobody uses its Service yet: it was meant to protect."""
+    key = policy.source.key
+    for condition in policy.conditions:
+        if not condition.status and condition.reason != "NoValidCACertificate":
+            field = "spec.validation" if condition.type == "ResolvedRefs" else "spec.targetRefs"
+            field = "spec.validation.wellKnownCACertificates" if condition.reason == "Invalid" else field
+            yield Problem(f"{condition.reason}: {condition.message}", key=key, field=field)
+    for name in policy.source.spec.options:
+        yield Problem(f"{name} is not known and has no effect", Severity.WARNING, key, "spec.options")

@@ -218,7 +218,7 @@ def _rule(route: Key, node: RuleNode) -> Rule:
         node.index,
         tuple(_backend(backend) for backend in node.backends),
         node.unsupported,
-        tuple(_filter(filter_) for filter_ in node.filters),
+        _filters(node.filters),
         _only_prefix(source.matches),
         source.timeouts,
         source.retry,
@@ -227,8 +227,9 @@ def _rule(route: Key, node: RuleNode) -> Rule:
 
 
 def _only_prefix(matches: Sequence[HTTPRouteMatch]) -> str | None:
-    path = matches[0].path
-    return path.value if len(matches) == 1 and path.type == "PathPrefix" else None
+    if len(matches) != 1 or matches[0].path.type != "PathPrefix":
+        return None
+    return matches[0].path.value
 
 
 def _backend(node: BackendNode) -> Backend:
@@ -241,15 +242,20 @@ def _backend(node: BackendNode) -> Backend:
         node.dns,
         protocol=node.protocol,
         tls=node.tls,
-        filters=tuple(_filter(filter_) for filter_ in node.filters),
+        filters=_filters(node.filters),
     )
 
 
-def _filter(node: FilterNode) -> Filter:
-    return Filter(
-        node.source.type,
-        node.source.config,
-        _backend(node.backend) if node.backend is not None else None,
-        node.extension,
-        node.unsupported,
+def _filters(nodes: Iterable[FilterNode]) -> tuple[Filter, ...]:
+    """What is run. A mirror that leads nowhere is left out: the request itself is served (HTTPRequestMirrorFilter)."""
+    return tuple(
+        Filter(
+            node.source.type,
+            node.source.config,
+            _backend(node.backend) if node.backend is not None else None,
+            node.extension,
+            node.unsupported,
+        )
+        for node in nodes
+        if node.source.request_mirror is None or (node.backend is not None and not node.backend.reason)
     )

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from routes.graph.nodes import BackendProtocol
+from routes.table.features import describe_backend, describe_features
 from routes.table.matches import Entry
-from routes.table.types import Backend, Port, RoutingTable, Rule, VirtualHost
+from routes.table.types import Port, RoutingTable, Rule, VirtualHost
 
 #: The types of path matches in the order in which they are tried.
 _TYPES = ("Exact", "RegularExpression", "PathPrefix")
@@ -60,17 +60,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
     if rule.invalid:
         described["invalid"] = rule.invalid
     else:
-        described["backends"] = [_backend(backend) for backend in rule.backends]
+        described |= describe_features(rule)
+        if rule.backends or not rule.filters:
+            described["backends"] = [describe_backend(backend) for backend in rule.backends]
     return described
-
-
-def _backend(backend: Backend) -> str:
-    if backend.invalid:
-        where = f"500, {backend.invalid}"
-    elif backend.dns is not None:
-        where = f"dns {backend.dns}"
-    else:
-        where = ", ".join(map(str, backend.addresses)) or "503, no ready endpoint"
-    if backend.protocol != BackendProtocol.HTTP:
-        where = f"{backend.protocol} {where}"
-    return f"{backend.weight} × {backend.name} → {where}"
