@@ -32,6 +32,7 @@ from middleware.errors import (
     UpstreamTimeout,
 )
 from middleware.record import RequestRecord, record_of
+from middleware.scope import TARGET_PATH as TARGET_PATH
 from routes.graph.nodes import Address, BackendProtocol
 from routes.table.types import Backend, Rule
 
@@ -48,9 +49,6 @@ _HOW: Final = {BackendProtocol.HTTP: HTTP1, BackendProtocol.H2C: H2C}
 #: ASGI's extensions for what is before and behind an answer.
 _EARLY_HINT: Final = "http.response.early_hint"
 _TRAILERS: Final = "http.response.trailers"
-
-#: Where the application leaves the path below its mount, still encoded, for the rule that it found.
-TARGET_PATH = "moongate.path"
 
 #: Where a request that could not be forwarded on the spot keeps who chose what for it: a proxy, backend and endpoint.
 CHOICE = "moongate.choice"

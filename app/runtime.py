@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from app.admin.health import admin_app
+from app.extensions import installed
 from app.listeners.departure import Departure
 from app.listeners.manager import Listeners
 from app.listeners.server import SocketlessConfig, Sockets, reason
@@ -21,6 +22,7 @@ from app.settings import Settings
 from app.upstream.endpoints import Endpoints
 from app.upstream.resolver import Resolver
 from app.upstream.transport import UpstreamTransport
+from middleware.extension import Extensions
 from routes.graph.nodes import DNSName
 from routes.table.types import RoutingTable, Rule
 
@@ -39,10 +41,14 @@ class StartError(Exception):
 
 
 class Runtime:
-    """Reads the manifests, follows their changes, and holds what is served: ``table``, read once by each request."""
+    """Reads the manifests, follows their changes, and holds what is served: ``table``, read once by each request.
 
-    def __init__(self, settings: Settings) -> None:
+    ``extensions`` are the filters that ExtensionRefs may lead to: the installed ones and those given as ``filters``.
+    """
+
+    def __init__(self, settings: Settings, filters: Extensions | None = None) -> None:
         self.settings = settings
+        self.extensions = installed(filters)
         self.loop = asyncio.get_running_loop()
         self.table: RoutingTable[RuleProxy] = _EMPTY
         self.state: State | None = None
@@ -62,7 +68,7 @@ class Runtime:
             def proxy(rule: Rule, before: RuleProxy | None) -> RuleProxy:
                 return RuleProxy(rule, upstream, before)
 
-            options = self.settings.options()
+            options = self.settings.options(self.extensions)
             provider = FileProvider(self.settings.manifests, extensions=options.extensions)
             reconciler = Reconciler(provider, options, proxy, self._swap)
             await reconciler.load()

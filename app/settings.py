@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -121,8 +122,8 @@ class Settings(BaseSettings):
         default="off", description="Write a line for each request to standard output."
     )
 
-    def options(self) -> Options:
-        """What of the settings the graph is built with."""
+    def options(self, extensions: Iterable[tuple[str, str]] = ()) -> Options:
+        """What of the settings the graph is built with; ``extensions`` are the groups and kinds of filters."""
         return Options(
             controller_name=self.controller_name,
             app_label_selector=self.app_label_selector,
@@ -131,6 +132,7 @@ class Settings(BaseSettings):
             check_certificate=check_pair,
             certificate_names=dns_names,
             check_authorities=check_authorities,
+            extensions=frozenset(extensions),
         )
 
 
