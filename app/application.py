@@ -21,7 +21,7 @@ from app.listeners.cycle import Cycle
 from app.listeners.manager import PORT
 from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
-from app.proxy import TARGET_PATH, RuleProxy
+from app.proxy import RuleProxy
 from app.runtime import Runtime, StartError
 from app.settings import Settings, complaint
 from middleware.accesslog import AccessLogMiddleware
@@ -29,6 +29,7 @@ from middleware.answer import CYCLE
 from middleware.errors import BadRequest, ErrorMiddleware, GatewayError, NoRoute
 from middleware.forwarded import ForwardedMiddleware
 from middleware.linewriter import LineWriter
+from middleware.scope import LISTENER_PORT, TARGET_PATH
 from middleware.via import ViaMiddleware
 from routes.table.hostnames import host_of
 from routes.table.paths import matched_path
@@ -260,8 +261,7 @@ class Gateway(Starlette):
         key: PortKey | None = state.get(PORT) if state else None
         if key is None:
             key = self._stand_ins.find(scope, table)
-        port = table.ports.get(key) if key is not None else None
-        if port is None:
+        if key is None or (port := table.ports.get(key)) is None:
             return None
         headers = scope["headers"]
         authority = b""
@@ -282,6 +282,7 @@ class Gateway(Starlette):
             if port.in_doubt(host, path):
                 raise BadRequest("the path could mean another to a backend")
             scope[TARGET_PATH] = target
+            scope[LISTENER_PORT] = key.port
         return proxy
 
 
