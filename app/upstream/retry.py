@@ -41,12 +41,11 @@ class Retry:
 
     @classmethod
     def of(cls, source: HTTPRouteRetry | None) -> Self:
-        """What a rule says; without ``attempts`` it is one."""
+        """What a rule says."""
         if source is None:
             return cls()
-        attempts = 1 if source.attempts is None else source.attempts
         backoff = None if source.backoff is None else duration_seconds(source.backoff)
-        return cls(attempts, frozenset(source.codes), backoff, asked=True)
+        return cls(source.attempts, frozenset(source.codes), backoff, asked=True)
 
     def takes(self, error: GatewayError, method: str) -> bool:
         """Whether a request with ``method`` that ended in ``error`` may be sent again."""

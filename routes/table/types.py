@@ -126,6 +126,14 @@ class Port(Generic[H]):
                 return handler
         return None
 
+    def misdirected(self, server_name: str, host: str) -> bool:
+        """Whether a connection that was opened for ``server_name`` may not ask for ``host``.
+
+        It may where both lead to one listener, and where no listener is for ``host``, which is then nobody's.
+        """
+        asked = self.listeners.best(host)
+        return asked is not None and asked is not self.listeners.best(server_name)
+
     def in_doubt(self, host: str, path: str) -> bool:
         """Whether a backend may read ``path`` as one that rules claim which do not take it as it stands."""
         reading = lax_reading(path)
