@@ -18,18 +18,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.direct import FAILURE
 from app.lifespan import lifespan_of
 from app.listeners.cycle import Cycle
+from app.listeners.http import SERVER_NAME
 from app.listeners.manager import PORT
 from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
-from app.proxy import TARGET_PATH, RuleProxy
+from app.proxy import RuleProxy
 from app.runtime import Runtime, StartError
 from app.settings import Settings, complaint
 from middleware.accesslog import AccessLogMiddleware
 from middleware.answer import CYCLE
-from middleware.errors import BadRequest, ErrorMiddleware, GatewayError, NoRoute
+from middleware.errors import BadRequest, ErrorMiddleware, GatewayError, Misdirected, NoRoute
 from middleware.extension import Extensions
 from middleware.forwarded import ForwardedMiddleware
 from middleware.linewriter import LineWriter
+from middleware.scope import LISTENER_PORT, TARGET_PATH
 from middleware.via import ViaMiddleware
 from routes.table.hostnames import host_of
 from routes.table.paths import matched_path
@@ -190,7 +192,7 @@ class Gateway(Starlette):
         scope = cycle.scope
         try:
             proxy = self._find(scope, runtime.table, ours=True)
-        except BadRequest:
+        except GatewayError:
             return False
         return proxy is not None and proxy.at_once(cycle, self._forwarded.fields(scope), self._access_log)
 
@@ -257,16 +259,18 @@ class Gateway(Starlette):
             raise NoRoute
 
     def _find(self, scope: Scope, table: RoutingTable[RuleProxy], *, ours: bool) -> RuleProxy | None:
-        """The rule that takes the request, by the one table that is read here. Raises BadRequest.
+        """The rule that takes the request, by the one table that is read here. Raises BadRequest, or Misdirected.
 
         ``ours``: the server that read it is ours, and has refused what it must.
         """
         state = scope.get("state")
-        key: PortKey | None = state.get(PORT) if state else None
+        server_name: str | None = None
+        key: PortKey | None = None
+        if state:
+            key, server_name = state.get(PORT), state.get(SERVER_NAME)
         if key is None:
             key = self._stand_ins.find(scope, table)
-        port = table.ports.get(key) if key is not None else None
-        if port is None:
+        if key is None or (port := table.ports.get(key)) is None:
             return None
         headers = scope["headers"]
         authority = b""
@@ -282,11 +286,14 @@ class Gateway(Starlette):
         if path is None:
             raise BadRequest("the path could mean another to a backend")
         host = host_of(authority.decode("latin-1"))
+        if server_name is not None and server_name != host and port.misdirected(server_name, host):
+            raise Misdirected(detail=f"{host} on a connection for {server_name}")
         proxy = port.find(host, path, scope.get("method", "GET"), headers, scope["query_string"])
         if proxy is not None:
             if port.in_doubt(host, path):
                 raise BadRequest("the path could mean another to a backend")
             scope[TARGET_PATH] = target
+            scope[LISTENER_PORT] = key.port
         return proxy
 
 

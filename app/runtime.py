@@ -11,13 +11,15 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from app.admin.health import admin_app
+from app.backend import Upstream
 from app.extensions import installed
 from app.listeners.departure import Departure
 from app.listeners.manager import Listeners
 from app.listeners.server import SocketlessConfig, Sockets, reason
 from app.providers.file import FileProvider
-from app.proxy import RuleProxy, Upstream
+from app.proxy import RuleProxy
 from app.reconciler import Reconciler, State, stop
+from app.rule import serve
 from app.settings import Settings
 from app.upstream.endpoints import Endpoints
 from app.upstream.resolver import Resolver
@@ -66,7 +68,7 @@ class Runtime:
             upstream = Upstream(transport, Endpoints(self._resolver, transport))
 
             def proxy(rule: Rule, before: RuleProxy | None) -> RuleProxy:
-                return RuleProxy(rule, upstream, before)
+                return serve(rule, upstream, before)
 
             options = self.settings.options(self.extensions)
             provider = FileProvider(self.settings.manifests, extensions=options.extensions)

@@ -24,6 +24,7 @@ from app.listeners.serial import MAX_PIPELINED, SerialProtocol
 from app.listeners.target import Fields, decoded
 from app.listeners.upgrade import Http1Handshake
 from app.listeners.websocket import EXTENSIONS, WebSocketCycle
+from app.tls.sni import server_name_of
 from app.websocket.handshake import checked_key, offered
 from middleware.errors import BadRequest, GatewayError
 
@@ -31,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 #: Bytes of a body that nobody wants which are read to keep the connection.
 MAX_DISCARDED: Final = 1024 * 1024
+
+#: Where a TLS connection's server name is in ``scope["state"]``, if its client named one.
+SERVER_NAME: Final = "server_name"
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
 
@@ -62,6 +66,8 @@ class GatewayProtocol(SerialProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         secured = transport.get_extra_info("ssl_object")
+        if secured is not None and (name := server_name_of(secured)) is not None:
+            self._app_state = {**self._app_state, SERVER_NAME: name}
         if secured is not None and secured.selected_alpn_protocol() == "h2":
             self._transport = cast(asyncio.Transport, transport)
             self._reader.close()

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.backend import Upstream
 from app.listeners.cycle import Cycle
-from app.proxy import TARGET_PATH, RuleProxy, Upstream
+from app.proxy import RuleProxy
 from app.upstream.endpoints import Endpoints
 from app.upstream.resolver import Resolver
 from app.upstream.transport import UpstreamTransport
 from middleware.answer import CYCLE
 from middleware.errors import ErrorMiddleware
+from middleware.scope import TARGET_PATH
 from routes.graph.nodes import Address, BackendProtocol
 from routes.resources.meta import Key
 from routes.table.types import Backend, Rule
