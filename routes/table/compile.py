@@ -31,7 +31,7 @@ def compile_table(graph: Graph, handler: Callable[[Rule], H]) -> RoutingTable[H]
     names: dict[str, PortKey] = {}
     for gateway in graph.gateways.values():
         for key, listeners in _by_port(gateway).items():
-            ports[key] = _port(key, listeners, graph.routes, attached, handlers)
+            ports[key] = _port(key, listeners, graph.routes, attached, handlers, _addresses(gateway))
             for listener in listeners:
                 names.setdefault(f"{key.gateway.qualified_name}/{listener.source.name}", key)
     return RoutingTable(ports, names)
@@ -62,6 +62,7 @@ def _port(
     routes: Mapping[Key, RouteNode],
     attached: Mapping[tuple[Key, str], list[Key]],
     handlers: Mapping[Key, list[tuple[RuleNode, H]]],
+    addresses: tuple[str, ...],
 ) -> Port[H]:
     tables: dict[str, ListenerTable[H]] = {}
     certificates = {}
@@ -73,7 +74,12 @@ def _port(
         tables[hostname] = ListenerTable(listener.source.name, _hosts(served, hostname))
         certificates[hostname] = listener.certificates
         protocol = listener.source.protocol
-    return Port(key, protocol, HostMap(tables), HostMap(certificates))
+    return Port(key, protocol, HostMap(tables), HostMap(certificates), addresses)
+
+
+def _addresses(gateway: GatewayNode) -> tuple[str, ...]:
+    wanted = gateway.source.spec.addresses
+    return tuple(dict.fromkeys(each.value for each in wanted if each.type == "IPAddress" and each.value))
 
 
 def _hosts(routes: Iterable[tuple[RouteNode, list[tuple[RuleNode, H]]]], listener: str) -> HostMap[VirtualHost[H]]:
