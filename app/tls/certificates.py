@@ -43,6 +43,12 @@ def check_pair(certificate: bytes, key: bytes) -> str:
     return ""
 
 
+@lru_cache(maxsize=4096)
+def dns_names(certificate: bytes) -> tuple[str, ...]:
+    """The DNS names of the first certificate of a chain in PEM that passed :func:`check_pair`."""
+    return tuple(_names(x509.load_pem_x509_certificates(certificate)[0]))
+
+
 @dataclass(frozen=True, slots=True)
 class ServerCertificate:
     """A loaded pair: its TLS context, the names it serves, and when it ends."""

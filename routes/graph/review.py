@@ -1,11 +1,13 @@
 """What a person should know of a graph: every part that is not served, and what is probably not meant."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from routes.graph.nodes import GatewayNode, Graph, RouteNode
+from routes.graph.listenersets import is_for_gateway, parent_of
+from routes.graph.nodes import Condition, GatewayNode, Graph, ListenerNode, ListenerSetNode, RouteNode
 from routes.graph.seniority import seniority
 from routes.graph.support import can_look_up
 from routes.problems import Problem, Severity
+from routes.resources.gateway import ListenerSet
 from routes.resources.http import HTTPRouteMatch, SelectedHTTPRoute
 from routes.resources.meta import GATEWAY_GROUP, Key
 
@@ -20,15 +22,22 @@ def _all(graph: Graph) -> Iterator[Problem]:
         name = gateway.spec.gateway_class_name
         message = f"not served: GatewayClass {name!r} is not there, or another controller's"
         yield Problem(message, Severity.WARNING, gateway.key, "spec.gatewayClassName")
+    for source in graph.foreign_sets:
+        yield from _foreign_set(source, graph)
     for class_ in graph.classes:
-        if class_.source.spec.parameters_ref is not None:
-            message = "has no effect: there are no parameters to set"
-            yield Problem(message, Severity.WARNING, class_.source.key, "spec.parametersRef")
+        for condition in class_.conditions:
+            if not condition.status:
+                message = f"{condition.reason}: {condition.message}"
+                yield Problem(message, key=class_.source.key, field="spec.parametersRef")
     for node in graph.gateways.values():
-        yield from _in_vain(node)
-        yield from _listeners(node)
-    known = {(key.namespace, key.name) for key in graph.gateways}
-    others = {(gateway.key.namespace, gateway.key.name) for gateway in graph.foreign}
+        yield from _gateway(node)
+        yield from _listeners(node.source.key, node.listeners)
+        for listener_set in node.listener_sets:
+            yield from _listener_set(listener_set)
+            yield from _listeners(listener_set.source.key, listener_set.listeners)
+    known = {key[1:] for key in graph.gateways}
+    known |= {node.source.key[1:] for gateway in graph.gateways.values() for node in gateway.listener_sets}
+    others = {source.key[1:] for source in (*graph.foreign, *graph.foreign_sets)}
     for route in graph.routes.values():
         yield from _parents(route, known, others)
         if route.parents:
@@ -36,37 +45,81 @@ def _all(graph: Graph) -> Iterator[Problem]:
     yield from _shadowed(graph)
 
 
-def _in_vain(gateway: GatewayNode) -> Iterator[Problem]:
-    """What the Gateway asks for and does not get."""
-    spec = gateway.source.spec
-    asked = (
-        (spec.addresses, "addresses", "listeners are opened where MOONGATE_HOST says"),
-        (spec.allowed_listeners.namespaces.from_ != "None", "allowedListeners", "ListenerSets are not served"),
-        (spec.tls and spec.tls.backend, "tls.backend", "backends are spoken to without TLS"),
-    )
-    for value, field, message in asked:
-        if value:
-            yield Problem(f"has no effect: {message}", Severity.WARNING, gateway.source.key, f"spec.{field}")
+#: Where a Gateway's own conditions lead a person, by reason; others are told at its listeners.
+_GATEWAY_FIELDS = {
+    "InvalidParameters": "spec.infrastructure.parametersRef",
+    "UnsupportedAddress": "spec.addresses",
+    "AddressNotUsable": "spec.addresses",
+    "AddressNotAssigned": "spec.addresses",
+    "InvalidClientCertificateRef": "spec.tls.backend.clientCertificateRef",
+    "RefNotPermitted": "spec.tls.backend.clientCertificateRef",
+    "UnsupportedValue": "spec.tls.backend.clientCertificateRef",
+}
 
 
-def _listeners(gateway: GatewayNode) -> Iterator[Problem]:
-    for index, listener in enumerate(gateway.listeners):
-        for condition in listener.conditions:
-            # Programmed only repeats that another condition is bad; Conflicted is the one whose True is bad.
-            bad = condition.status if condition.type == "Conflicted" else not condition.status
-            repeated = condition.type == "Programmed" or condition.reason.endswith("Conflict") != (
-                condition.type == "Conflicted"
-            )
-            if bad and not repeated:
-                yield Problem(
-                    f"{condition.reason}: {condition.message}",
-                    Severity.ERROR,
-                    gateway.source.key,
-                    f"spec.listeners[{index}]",
-                )
+def _gateway(gateway: GatewayNode) -> Iterator[Problem]:
+    infrastructure = gateway.source.spec.infrastructure
+    for condition in gateway.conditions:
+        field = _GATEWAY_FIELDS.get(condition.reason)
+        if condition.status or field is None:
+            continue
+        if condition.reason == "InvalidParameters" and (infrastructure is None or not infrastructure.parameters_ref):
+            field = "spec.gatewayClassName"
+        yield Problem(f"{condition.reason}: {condition.message}", key=gateway.source.key, field=field)
 
 
-def _parents(route: RouteNode, known: set[tuple[str, str]], others: set[tuple[str, str]]) -> Iterator[Problem]:
+def _foreign_set(source: ListenerSet, graph: Graph) -> Iterator[Problem]:
+    parent = parent_of(source)
+    if not is_for_gateway(parent):
+        message = f"not served: its parent is a {parent.kind} of group {parent.group!r}, and no Gateway"
+    elif all(parent != gateway.key for gateway in graph.foreign):
+        message = f"{parent} does not exist"
+    else:
+        message = f"not served: {parent} is another controller's"
+    yield Problem(message, Severity.WARNING, source.key, "spec.parentRef")
+
+
+def _listener_set(node: ListenerSetNode) -> Iterator[Problem]:
+    accepted = node.conditions[0]
+    if accepted.reason in ("NotAllowed", "ParentNotAccepted"):
+        yield Problem(f"{accepted.reason}: {accepted.message}", key=node.source.key, field="spec.parentRef")
+
+
+def _listeners(key: Key, listeners: Iterable[ListenerNode]) -> Iterator[Problem]:
+    for index, listener in enumerate(listeners):
+        field = f"spec.listeners[{index}]"
+        for condition in _told(listener.conditions):
+            yield Problem(f"{condition.reason}: {condition.message}", key=key, field=field)
+        tls = listener.source.tls
+        if tls is not None and tls.options:
+            message = "has no effect: there are no options"
+            yield Problem(message, Severity.WARNING, key, f"{field}.tls.options")
+
+
+def _told(found: tuple[Condition, ...]) -> Iterator[Condition]:
+    """Each thing that is wrong with a listener once.
+
+    Programmed only repeats that another condition is bad, and so does Accepted with a conflict. An overlap is no
+    mistake: a request on a connection that was meant for another listener is answered 421.
+    """
+    unserved = any(condition.reason == "UnsupportedProtocol" for condition in found)
+    for condition in found:
+        match condition.type:
+            case "Conflicted":
+                told = condition.status
+            case "Accepted":
+                told = not condition.status and not condition.reason.endswith("Conflict")
+            case "ResolvedRefs":
+                told = not condition.status and not (unserved and condition.reason == "InvalidRouteKinds")
+            case _:
+                told = False
+        if told:
+            yield condition
+
+
+def _parents(
+    route: RouteNode, known: set[tuple[str, str, str]], others: set[tuple[str, str, str]]
+) -> Iterator[Problem]:
     source = route.source
     attached = any(parent.attachments for parent in route.parents)
     for parent in route.parents:
@@ -84,9 +137,10 @@ def _parents(route: RouteNode, known: set[tuple[str, str]], others: set[tuple[st
     elif not route.parents and not source.spec.parent_refs:
         yield Problem("attaches to no Gateway: it names none", Severity.WARNING, source.key, "spec.parentRefs")
     for index, ref in enumerate(source.spec.parent_refs):
-        name = (ref.namespace or source.metadata.namespace or "", ref.name)
-        if (ref.group, ref.kind) == (GATEWAY_GROUP, "Gateway") and name not in known and name not in others:
-            message = f"Gateway {name[0]}/{name[1]} does not exist"
+        name = (ref.kind, ref.namespace or source.metadata.namespace or "", ref.name)
+        ours = ref.group == GATEWAY_GROUP and ref.kind in ("Gateway", "ListenerSet")
+        if ours and name not in known and name not in others:
+            message = f"{ref.kind} {name[1]}/{name[2]} does not exist"
             yield Problem(message, Severity.WARNING, source.key, f"spec.parentRefs[{index}]")
 
 
@@ -123,7 +177,7 @@ def _shadowed(graph: Graph) -> Iterator[Problem]:
                 for hostname in route.source.spec.hostnames or ("",):
                     for rule in route.rules:
                         for index, match in enumerate(rule.source.matches):
-                            place = (parent.gateway, attachment.listener, hostname, match)
+                            place = (parent.owner, attachment.listener, hostname, match)
                             winner = first.setdefault(place, (route.source.key, rule.index))
                             if winner != (route.source.key, rule.index) and (rule.index, index) not in told:
                                 told.add((rule.index, index))

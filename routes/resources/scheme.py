@@ -35,6 +35,7 @@ SUPPORTED: Final[Mapping[tuple[str, str], type[Resource]]] = MappingProxyType(
             for version in ("v1", "v1beta1")
             for model in (gateway.GatewayClass, gateway.Gateway, http.HTTPRoute, policy.ReferenceGrant)
         },
+        (f"{GATEWAY_GROUP}/v1", "ListenerSet"): gateway.ListenerSet,
         (v1alpha1.API_VERSION, "GatewayClass"): gateway.GatewayClass,
         (v1alpha1.API_VERSION, "Gateway"): gateway.Gateway,
         (v1alpha1.API_VERSION, "HTTPRoute"): http.SelectedHTTPRoute,
@@ -69,11 +70,10 @@ _VERSIONS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 #: Kinds of the Gateway API's own group that exist and are not served.
 _NOT_SERVED = frozenset(
-    {"GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "BackendTLSPolicy", "BackendLBPolicy", "ListenerSet"}
-    | {"ReferencePolicy"}
+    {"GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "BackendTLSPolicy", "BackendLBPolicy", "ReferencePolicy"}
 )
 #: Kinds that nobody else's API has: with them, a group that is nearly right is a typing error.
-_UNMISTAKABLE = frozenset({"HTTPRoute", "ReferenceGrant", "GatewayClass"})
+_UNMISTAKABLE = frozenset({"HTTPRoute", "ReferenceGrant", "GatewayClass", "ListenerSet"})
 
 _NAME = re.compile(DNS_SUBDOMAIN)
 

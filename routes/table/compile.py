@@ -33,14 +33,14 @@ def compile_table(graph: Graph, handler: Callable[[Rule], H]) -> RoutingTable[H]
         for key, listeners in _by_port(gateway).items():
             ports[key] = _port(key, listeners, graph.routes, attached, handlers, _addresses(gateway))
             for listener in listeners:
-                names.setdefault(f"{key.gateway.qualified_name}/{listener.source.name}", key)
+                names.setdefault(f"{listener.owner.qualified_name}/{listener.source.name}", key)
     return RoutingTable(ports, names)
 
 
 def _by_port(gateway: GatewayNode) -> dict[PortKey, list[ListenerNode]]:
     """The valid listeners of each port. Listeners of one port have one protocol: others conflict and are not valid."""
     ports: dict[PortKey, list[ListenerNode]] = {}
-    for listener in gateway.listeners:
+    for listener in gateway.all_listeners:
         if listener.valid:
             key = PortKey(gateway.source.key, listener.source.port)
             ports.setdefault(key, []).append(listener)
@@ -52,7 +52,7 @@ def _routes_by_listener(graph: Graph) -> Mapping[tuple[Key, str], list[Key]]:
     for key, route in graph.routes.items():
         for parent in route.parents:
             for attachment in parent.attachments:
-                found.setdefault((parent.gateway, attachment.listener), {})[key] = None
+                found.setdefault((parent.owner, attachment.listener), {})[key] = None
     return {listener: list(keys) for listener, keys in found.items()}
 
 
@@ -69,9 +69,9 @@ def _port(
     protocol = ""
     for listener in listeners:
         hostname = listener.source.hostname or ""
-        keys = attached.get((listener.gateway, listener.source.name), ())
+        keys = attached.get((listener.owner, listener.source.name), ())
         served = [(routes[route], handlers[route]) for route in keys]
-        tables[hostname] = ListenerTable(listener.source.name, _hosts(served, hostname))
+        tables[hostname] = ListenerTable(_name(listener), _hosts(served, hostname))
         certificates[hostname] = listener.certificates
         protocol = listener.source.protocol
     return Port(key, protocol, HostMap(tables), HostMap(certificates), addresses)
@@ -80,6 +80,12 @@ def _port(
 def _addresses(gateway: GatewayNode) -> tuple[str, ...]:
     wanted = gateway.source.spec.addresses
     return tuple(dict.fromkeys(each.value for each in wanted if each.type == "IPAddress" and each.value))
+
+
+def _name(listener: ListenerNode) -> str:
+    """A listener's name says enough in its Gateway; those of ListenerSets may be the same."""
+    name = listener.source.name
+    return name if listener.owner == listener.gateway else f"{listener.owner.qualified_name}/{name}"
 
 
 def _hosts(routes: Iterable[tuple[RouteNode, list[tuple[RuleNode, H]]]], listener: str) -> HostMap[VirtualHost[H]]:
