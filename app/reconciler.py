@@ -103,7 +103,7 @@ class Reconciler:
             await self._log(state)
 
     def _build(self, snapshot: Snapshot) -> State:
-        graph = build_graph(snapshot, self._options)
+        graph = build_graph(snapshot, self._options, self._sockets)
         proxies: dict[tuple[Key, int], RuleProxy] = {}
 
         def serve(rule: Rule) -> RuleProxy:
