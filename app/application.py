@@ -85,7 +85,7 @@ class Gateway(Starlette):
 
     @cached_property
     def _stand_ins(self) -> StandIns:
-        return StandIns(self.settings.listener)
+        return StandIns(self.settings.listener, self.settings.ports)
 
     @property
     def runtime(self) -> Runtime:

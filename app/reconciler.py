@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from app.providers.base import Change, Provider
 from app.proxy import RuleProxy
 from routes.graph.build import build_graph
-from routes.graph.nodes import Graph, Options
+from routes.graph.nodes import Graph, Options, Sockets
 from routes.graph.review import review
 from routes.problems import Problem, Severity
 from routes.resources.meta import Key
@@ -51,8 +51,11 @@ class Reconciler:
         self._options = options
         self._make = make
         self._swap = swap
-        # The mutable state, changed by _apply and _build alone.
+        # The mutable state, changed by _apply, sockets and _build alone.
         self._snapshot = Snapshot()
+        self._sockets = Sockets()
+        self._told = asyncio.Event()
+        self._one_by_one = asyncio.Lock()
         self._reported: tuple[Problem, ...] = ()
         self._proxies: dict[tuple[Key, int], RuleProxy] = {}
         self._logged: set[Problem] = set()
@@ -64,13 +67,29 @@ class Reconciler:
 
     async def follow(self) -> None:
         """Serve every change, until cancelled."""
-        async with aclosing(self._provider.changes()) as changes:
-            async for change in changes:
-                self._apply(change)
-                try:
-                    await self._reconcile()
-                except Exception:
-                    logger.exception("a change could not be built; what was served before goes on")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_sockets())
+            async with aclosing(self._provider.changes()) as changes:
+                async for change in changes:
+                    self._apply(change)
+                    await self._again()
+
+    def sockets(self, feedback: Sockets) -> None:
+        """Hear what came of the sockets that the last table asked for; what is new goes into the next build."""
+        if feedback != self._sockets:
+            self._sockets = feedback
+            self._told.set()
+
+    async def _follow_sockets(self) -> None:
+        while await self._told.wait():
+            self._told.clear()
+            await self._again()
+
+    async def _again(self) -> None:
+        try:
+            await self._reconcile()
+        except Exception:
+            logger.exception("a change could not be built; what was served before goes on")
 
     def _apply(self, change: Change) -> None:
         self._snapshot = self._snapshot.without(change.deletes).with_(change.upserts)
@@ -78,12 +97,13 @@ class Reconciler:
             self._reported = change.problems
 
     async def _reconcile(self) -> None:
-        state = await asyncio.to_thread(self._build, self._snapshot)
-        await self._swap(state)
-        await self._log(state)
+        async with self._one_by_one:
+            state = await asyncio.to_thread(self._build, self._snapshot)
+            await self._swap(state)
+            await self._log(state)
 
     def _build(self, snapshot: Snapshot) -> State:
-        graph = build_graph(snapshot, self._options)
+        graph = build_graph(snapshot, self._options, self._sockets)
         proxies: dict[tuple[Key, int], RuleProxy] = {}
 
         def serve(rule: Rule) -> RuleProxy:

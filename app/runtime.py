@@ -57,6 +57,7 @@ class Runtime:
         self.serving = False
         self._stack = contextlib.AsyncExitStack()
         self._resolver = Resolver(settings.dns_refresh)
+        self._reconciler: Reconciler | None = None
         self._listeners: Listeners | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -72,7 +73,7 @@ class Runtime:
 
             options = self.settings.options(self.extensions)
             provider = FileProvider(self.settings.manifests, extensions=options.extensions)
-            reconciler = Reconciler(provider, options, proxy, self._swap)
+            reconciler = self._reconciler = Reconciler(provider, options, proxy, self._swap)
             await reconciler.load()
             await self._resolver.ready(RESOLVE_AT_START)
             self._stack.push_async_callback(stop, asyncio.create_task(reconciler.follow()))
@@ -106,9 +107,16 @@ class Runtime:
         if server is not None:
             Departure(server, self.settings.drain_delay, sockets.own).prepare()
         self._stack.push_async_callback(sockets.drain, DRAIN)
+        assert self._reconciler is not None, "it listens when it runs"
         self._listeners = Listeners(
-            sockets, self.settings.host or sockets.host, self.settings.listener, lambda: self.table
+            sockets,
+            self.settings.host or sockets.host,
+            self.settings.ports,
+            self.settings.listener,
+            lambda: self.table,
+            self._reconciler.sockets,
         )
+        self._stack.callback(self._listeners.stop)
         self._listeners.certify(self.table)
         await self._listeners.sync()
         # The process is ours. Requests leave no circles behind, and what was built at the start is there to stay: the
@@ -117,7 +125,7 @@ class Runtime:
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
         alone = server is not None and isinstance(server.config, SocketlessConfig)
-        if alone and self.table.ports and not self._listeners.open_ports:
+        if alone and self.table.ports and not self._listeners.open_places:
             raise StartError("no listener could be opened")
         await self._open_admin(lambda: self.serving and not (server is not None and server.should_exit))
         self._stack.push_async_callback(stop, asyncio.create_task(sockets.join()))

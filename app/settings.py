@@ -15,6 +15,7 @@ from app.tls.certificates import check_authorities, check_pair, dns_names
 from middleware.via import PSEUDONYM
 from routes.graph.nodes import Options
 from routes.resources.gateway import SecretObjectReference
+from routes.resources.meta import PortNumber
 
 #: Where manifests are looked for when nobody says where.
 DEFAULT_MANIFESTS = Path("manifests")
@@ -47,6 +48,21 @@ def _secrets(value: Any) -> Any:
     return [
         {**entry, "group": ""} if isinstance(entry, dict) and entry.get("group") == "core" else entry for entry in value
     ]
+
+
+def _ports(value: Any) -> Any:
+    """Pairs as ``80=8000,443=8443``."""
+    if not isinstance(value, str):
+        return value
+    found: dict[int, int] = {}
+    for part in value.split(","):
+        listener, equals, bound = (each.strip() for each in part.partition("="))
+        if not (equals and all(port.isascii() and port.isdigit() for port in (listener, bound))):
+            raise ValueError(f"write pairs such as 80=8000,443=8443, not {part.strip()!r}")
+        if int(listener) in found:
+            raise ValueError(f"has port {int(listener)} twice")
+        found[int(listener)] = int(bound)
+    return found
 
 
 def _listener_name(value: str) -> str:
@@ -96,6 +112,10 @@ class Settings(BaseSettings):
     host: str = Field(
         default="",
         description="The address on which listeners are opened; by default the server's own, else 127.0.0.1.",
+    )
+    ports: Annotated[dict[PortNumber, PortNumber], NoDecode, BeforeValidator(_ports)] = Field(
+        default_factory=dict,
+        description="What listeners' ports are bound to where that differs: `80=8000,443=8443`.",
     )
     admin: Annotated[str, AfterValidator(_address)] = Field(
         default="127.0.0.1:9000",

@@ -51,7 +51,7 @@ class GatewayProtocol(SerialProtocol):
     ) -> None:
         super().__init__(config, server_state, _loop)
         self._reader = RequestReader(self)
-        self._app_state = app_state
+        self.app_state = app_state
         self._root_path: str = config.root_path
         self._raw_root_path = self._root_path.encode()
         self._client: tuple[str, int] | None = None
@@ -139,7 +139,7 @@ class GatewayProtocol(SerialProtocol):
             "raw_path": self._raw_root_path + path,
             "query_string": query,
             "headers": fields,
-            "state": self._app_state.copy(),
+            "state": self.app_state.copy(),
             "extensions": ANSWER_EXTENSIONS,
         }
         cycle = self._reading = Http1Cycle(self, scope, keep_alive=keep_alive, expects=expects)
@@ -205,7 +205,7 @@ class GatewayProtocol(SerialProtocol):
             "query_string": query,
             "headers": fields,
             "subprotocols": offered(fields),
-            "state": self._app_state.copy(),
+            "state": self.app_state.copy(),
             "extensions": EXTENSIONS,
         }
         asked: Scope = {**scope, "type": "http", "method": "GET"}
@@ -248,7 +248,7 @@ class GatewayProtocol(SerialProtocol):
         self._server_state.connections.discard(websocket)
 
     def _speak_http2(self, data: bytes) -> None:
-        protocol = Http2Protocol(self._config, self._server_state, self._app_state, self.loop)
+        protocol = Http2Protocol(self._config, self._server_state, self.app_state, self.loop)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         if data:
@@ -264,5 +264,5 @@ class GatewayProtocol(SerialProtocol):
             "client": self._client,
             "raw_path": target,
             "headers": fields,
-            "state": self._app_state,
+            "state": self.app_state,
         }

@@ -185,6 +185,16 @@ def check_address(type_: str, value: str, *at: str | int) -> None:
         raise refuse(_hostname_mistake(value, wildcard=True), *at)
 
 
+def check_routability(value: str) -> str:
+    """Validator of an address' ``routability``: nothing, "Cluster", or a domain that is not Kubernetes' own, and a
+    path."""
+    domain, slash, rest = value.partition("/")
+    reserved = domain == "k8s.io" or domain.endswith(".k8s.io")
+    if value in ("", "Cluster") or (slash and rest and re.fullmatch(DNS_SUBDOMAIN, domain) and not reserved):
+        return value
+    raise refuse(f'must be "Cluster", or a value with a domain such as "example.com/name", not {value!r}')
+
+
 _QUALIFIED_KEY = re.compile(rf"(?:{DNS_SUBDOMAIN}/)?(?:[A-Za-z0-9][-A-Za-z0-9_.]{{0,61}})?[A-Za-z0-9]")
 
 

@@ -101,12 +101,12 @@ class Compiler(Generic[H]):
         names: dict[str, PortKey] = {}
         for gateway in graph.gateways.values():
             for key, listeners in _by_port(gateway).items():
-                ports[key] = self._port(key, listeners)
+                ports[key] = self._port(key, listeners, _addresses(gateway))
                 for listener in listeners:
                     names.setdefault(f"{_key(listener)[0].qualified_name}/{listener.source.name}", key)
         return RoutingTable(ports, names)
 
-    def _port(self, key: PortKey, listeners: Iterable[ListenerNode]) -> Port[H]:
+    def _port(self, key: PortKey, listeners: Iterable[ListenerNode], addresses: tuple[str, ...]) -> Port[H]:
         tables: dict[str, ListenerTable[H]] = {}
         certificates = {}
         protocol = ""
@@ -115,7 +115,7 @@ class Compiler(Generic[H]):
             tables[hostname] = ListenerTable(_name(listener), hosts)
             certificates[hostname] = listener.certificates
             protocol = listener.source.protocol
-        return Port(key, protocol, HostMap(tables), HostMap(certificates))
+        return Port(key, protocol, HostMap(tables), HostMap(certificates), addresses)
 
 
 class _Edits(Generic[H]):
@@ -209,6 +209,11 @@ def _by_port(gateway: GatewayNode) -> dict[PortKey, list[ListenerNode]]:
             key = PortKey(gateway.source.key, listener.source.port)
             ports.setdefault(key, []).append(listener)
     return ports
+
+
+def _addresses(gateway: GatewayNode) -> tuple[str, ...]:
+    wanted = gateway.source.spec.addresses
+    return tuple(dict.fromkeys(each.value for each in wanted if each.type == "IPAddress" and each.value))
 
 
 def _rule(route: Key, node: RuleNode) -> Rule:

@@ -103,13 +103,15 @@ class ListenerTable(Generic[H]):
 class Port(Generic[H]):
     """One port of a Gateway: its listeners by hostname, and for HTTPS their certificates.
 
-    ``certificates`` keeps, for each listener hostname, the pairs in the order of certificateRefs.
+    ``certificates`` keeps, for each listener hostname, the pairs in the order of certificateRefs. ``addresses`` are the
+    IP addresses on which the Gateway wants to listen; without any that is left to whoever opens the sockets.
     """
 
     key: PortKey
     protocol: str
     listeners: HostMap[ListenerTable[H]]
     certificates: HostMap[tuple[CertificatePair, ...]]
+    addresses: tuple[str, ...] = ()
 
     def find(self, host: str, path: str, method: str, headers: Headers, query: bytes) -> H | None:
         """The handler for a request, None where no rule takes it.

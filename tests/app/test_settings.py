@@ -161,3 +161,24 @@ def test_a_bad_value_keeps_uvicorn_from_starting_with_one_sentence() -> None:
         told = [line for line in running.log.splitlines() if line.startswith("ERROR")]
         assert told == [f"ERROR:    {SENTENCES['access_log'][1]}", "ERROR:    Application startup failed. Exiting."]
         assert "Traceback" not in running.log
+
+
+def test_ports_are_pairs_of_a_listeners_port_and_a_bound_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOONGATE_PORTS", "80=8000, 443=8443")
+    assert Settings().ports == {80: 8000, 443: 8443}
+    assert Settings(ports={80: 8080}).ports == {80: 8080}
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("8000", "write pairs such as 80=8000,443=8443, not '8000'"),
+        ("80:8000", "write pairs such as 80=8000,443=8443, not '80:8000'"),
+        ("80=8000,80=8001", "has port 80 twice"),
+    ],
+)
+def test_other_ports_are_refused(value: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOONGATE_PORTS", value)
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert complaint(caught.value) == f"MOONGATE_PORTS: {sentence}"
