@@ -67,7 +67,7 @@ class GatewayProtocol(SerialProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         secured = transport.get_extra_info("ssl_object")
         if secured is not None and (name := server_name_of(secured)) is not None:
-            self._app_state = {**self._app_state, SERVER_NAME: name}
+            self.app_state = {**self.app_state, SERVER_NAME: name}
         if secured is not None and secured.selected_alpn_protocol() == "h2":
             self._transport = cast(asyncio.Transport, transport)
             self._reader.close()
