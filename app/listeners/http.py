@@ -17,14 +17,13 @@ from app.http2.frames import PREFACE
 from app.listeners.clock import BODY_TIMEOUT, HEAD_TIMEOUT, Clock
 from app.listeners.cycle import ANSWER_EXTENSIONS, BODY_HIGH_WATER
 from app.listeners.http2 import Http2Protocol
-from app.listeners.peer import peer_of
+from app.listeners.peer import Peer, peer_of
 from app.listeners.reader import RequestReader
 from app.listeners.response import Http1Cycle
 from app.listeners.serial import MAX_PIPELINED, SerialProtocol
 from app.listeners.target import Fields, decoded
 from app.listeners.upgrade import Http1Handshake
 from app.listeners.websocket import EXTENSIONS, WebSocketCycle
-from app.tls.sni import server_name_of
 from app.websocket.handshake import checked_key, offered
 from middleware.errors import BadRequest, GatewayError
 
@@ -32,9 +31,6 @@ logger = logging.getLogger(__name__)
 
 #: Bytes of a body that nobody wants which are read to keep the connection.
 MAX_DISCARDED: Final = 1024 * 1024
-
-#: Where a TLS connection's server name is in ``scope["state"]``, if its client named one.
-SERVER_NAME: Final = "server_name"
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
 
@@ -54,6 +50,7 @@ class GatewayProtocol(SerialProtocol):
         self.app_state = app_state
         self._root_path: str = config.root_path
         self._raw_root_path = self._root_path.encode()
+        self._peer = Peer(None, None, "http")
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int | None] | None = None
         self._scheme = "http"
@@ -66,8 +63,6 @@ class GatewayProtocol(SerialProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         secured = transport.get_extra_info("ssl_object")
-        if secured is not None and (name := server_name_of(secured)) is not None:
-            self.app_state = {**self.app_state, SERVER_NAME: name}
         if secured is not None and secured.selected_alpn_protocol() == "h2":
             self._transport = cast(asyncio.Transport, transport)
             self._reader.close()
@@ -75,7 +70,8 @@ class GatewayProtocol(SerialProtocol):
             return
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn lists its own classes
-        self._client, self._server, self._scheme = peer_of(transport)
+        self._peer = peer_of(transport)
+        self._client, self._server, self._scheme, _ = self._peer
         self._clock = Clock(self.loop, self._transport, self._on_timeout)
         self._clock.wait(HEAD_TIMEOUT)
 
@@ -139,7 +135,7 @@ class GatewayProtocol(SerialProtocol):
             "raw_path": self._raw_root_path + path,
             "query_string": query,
             "headers": fields,
-            "state": self.app_state.copy(),
+            "state": self._peer.state(self.app_state),
             "extensions": ANSWER_EXTENSIONS,
         }
         cycle = self._reading = Http1Cycle(self, scope, keep_alive=keep_alive, expects=expects)
@@ -205,7 +201,7 @@ class GatewayProtocol(SerialProtocol):
             "query_string": query,
             "headers": fields,
             "subprotocols": offered(fields),
-            "state": self.app_state.copy(),
+            "state": self._peer.state(self.app_state),
             "extensions": EXTENSIONS,
         }
         asked: Scope = {**scope, "type": "http", "method": "GET"}
