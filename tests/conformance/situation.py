@@ -35,6 +35,9 @@ PORTS = (80, 443, 8080, 8090)
 #: Before there is a setting for that, each listener has a port of its own on one address.
 HAVE_ADDRESSES = "ports" in Settings.model_fields
 
+#: The namespace of what names none.
+OWN = "infra"
+
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -128,16 +131,16 @@ class Situation:
             self._objects[title] = spec
             self.generations[title] = self.generations.get(title, 0) + 1
 
-    def namespace(self, name: str = "") -> str:
+    def namespace(self, name: str = OWN) -> str:
         """What a namespace of the case is called in the manifests."""
-        return f"{self.case.name}-{name}" if name else self.case.name
+        return self.case.name if name == OWN else f"{self.case.name}-{name}"
 
     def manifests(self) -> list[Manifest]:
         """All objects, with their places."""
         made = [self._manifest(title, age) for age, title in enumerate(self._objects)]
         for backend in self.case.backends:
             namespace, _, name = backend.rpartition("/")
-            made += self._backend(self.namespace(namespace), name)
+            made += self._backend(self.namespace(namespace or OWN), name)
         self.ports.put(made)
         return made
 
@@ -194,7 +197,7 @@ class Situation:
         if isinstance(value, list):
             return [self._filled(each) for each in value]
         if isinstance(value, str) and key == "namespace":
-            return self.namespace(value if value != "infra" else "")
+            return self.namespace(value)
         if isinstance(value, str) and value.startswith("$"):
             return self._backends[value[1:]]
         return value
