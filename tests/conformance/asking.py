@@ -87,7 +87,7 @@ class Client:
         pairs = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
         _, stream = self._two.open(path, *pairs, method=self._row.method)
         self._two.finish(stream)
-        texts = [(name.decode(), value.decode()) for name, value in stream.fields.items()]
+        texts = [(name.decode(), value.decode()) for name, value in stream.head]
         return Answer(stream.status, joined(texts), bytes(stream.body))
 
 

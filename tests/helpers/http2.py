@@ -28,6 +28,8 @@ class Answer:
     def __init__(self) -> None:
         self.status = 0
         self.fields: dict[bytes, bytes] = {}
+        #: The fields as they came, with those that are repeated.
+        self.head: list[tuple[bytes, bytes]] = []
         self.body = bytearray()
         self.ended = False
         #: The code of a reset.
@@ -119,7 +121,8 @@ class Http2Client:
         for event in self.h2.receive_data(self._without_goaway(data)):
             if isinstance(event, ResponseReceived):
                 answer = self.answers[event.stream_id]
-                answer.fields = dict(event.headers)
+                answer.head = [(bytes(name), bytes(value)) for name, value in event.headers]
+                answer.fields = dict(answer.head)
                 answer.status = int(answer.fields[b":status"])
             elif isinstance(event, DataReceived):
                 self.answers[event.stream_id].body += event.data
