@@ -9,7 +9,7 @@ from tests.conformance.asking import check
 from tests.conformance.authority import Authority, server_context
 from tests.conformance.case import CASES, Case, Change, Row
 from tests.conformance.echo import Echoes, echoes
-from tests.conformance.situation import HAVE_ADDRESSES, Ports, Situation
+from tests.conformance.situation import Ports, Situation
 from tests.helpers import processes
 from tests.helpers.manifests import write
 from tests.helpers.waiting import wait_until
@@ -70,10 +70,8 @@ def world(
 ) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("conformance")
     made = World(folder, backends, authorities)
-    settings = (
-        {"ports": ",".join(f"{port}={bound}" for port, bound in made.ports.bound.items())} if HAVE_ADDRESSES else {}
-    )
-    with processes.moongate("run", "-m", str(folder), **settings) as running:
+    mapping = ",".join(f"{port}={bound}" for port, bound in made.ports.bound.items())
+    with processes.moongate("run", "-m", str(folder), ports=mapping) as running:
         running.wait_for("Application startup complete")
         yield made
 

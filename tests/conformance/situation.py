@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from app.settings import Settings
 from tests.conformance.authority import Authority, encoded
 from tests.conformance.case import Case, Change, Title
 from tests.helpers.processes import free_port
@@ -32,9 +31,6 @@ WITHOUT_SPEC = {"Namespace", "Secret", "ConfigMap", "EndpointSlice"}
 #: What listeners' ports are bound to, on an address of each Gateway's own.
 PORTS = (80, 443, 8080, 8090)
 
-#: Before there is a setting for that, each listener has a port of its own on one address.
-HAVE_ADDRESSES = "ports" in Settings.model_fields
-
 #: The namespace of what names none.
 OWN = "infra"
 
@@ -58,57 +54,18 @@ class Ports:
 
     def __init__(self) -> None:
         self.bound = {port: free_port() for port in PORTS}
-        self._addresses = addresses()
-        self._address: dict[str, str] = {}
-        self._places: dict[tuple[str, int], Place] = {}
+        self._free = addresses()
+        self._taken: dict[str, str] = {}
 
     def address(self, gateway: str) -> str:
-        """That of a Gateway, as ``namespace/name``."""
-        if gateway not in self._address:
-            self._address[gateway] = next(self._addresses)
-        return self._address[gateway]
+        """That of the Gateway ``namespace/name``."""
+        if gateway not in self._taken:
+            self._taken[gateway] = next(self._free)
+        return self._taken[gateway]
 
     def place(self, gateway: str, port: int) -> Place:
         """Where ``port`` of the Gateway ``namespace/name`` is reached."""
-        if HAVE_ADDRESSES:
-            return Place(self.address(gateway), self.bound[port])
-        if (gateway, port) not in self._places:
-            self._places[gateway, port] = Place("127.0.0.1", free_port())
-        return self._places[gateway, port]
-
-    def put(self, manifests: list[Manifest]) -> None:
-        """Write into the manifests where their Gateways listen."""
-        sets = {}
-        for manifest in manifests:
-            spec, place = manifest.get("spec", {}), place_of(manifest)
-            if manifest["kind"] == "Gateway" and HAVE_ADDRESSES:
-                spec.setdefault("addresses", [{"type": "IPAddress", "value": self.address(place)}])
-            elif manifest["kind"] == "Gateway":
-                self._renumber(spec["listeners"], place)
-            elif manifest["kind"] == "ListenerSet" and not HAVE_ADDRESSES:
-                sets[place] = gateway = referred(spec["parentRef"], manifest)
-                self._renumber(spec["listeners"], gateway)
-        if not HAVE_ADDRESSES:
-            for manifest in manifests:
-                for ref in manifest.get("spec", {}).get("parentRefs", ()):
-                    parent = referred(ref, manifest)
-                    self._renumber([ref], sets.get(parent, parent))
-
-    def _renumber(self, places: list[Manifest], gateway: str) -> None:
-        for each in places:
-            if each.get("port") in PORTS:
-                each["port"] = self.place(gateway, each["port"]).port
-
-
-def place_of(manifest: Manifest) -> str:
-    """``namespace/name``."""
-    metadata = manifest["metadata"]
-    return f"{metadata.get('namespace', '')}/{metadata['name']}"
-
-
-def referred(ref: Mapping[str, Any], source: Manifest) -> str:
-    """``namespace/name`` of what ``ref`` in ``source`` means."""
-    return f"{ref.get('namespace', source['metadata']['namespace'])}/{ref['name']}"
+        return Place(self.address(gateway), self.bound[port])
 
 
 class Situation:
@@ -136,12 +93,11 @@ class Situation:
         return self.case.name if name == OWN else f"{self.case.name}-{name}"
 
     def manifests(self) -> list[Manifest]:
-        """All objects, with their places."""
+        """All objects, with the Gateways' addresses."""
         made = [self._manifest(title, age) for age, title in enumerate(self._objects)]
         for backend in self.case.backends:
             namespace, _, name = backend.rpartition("/")
             made += self._backend(self.namespace(namespace or OWN), name)
-        self.ports.put(made)
         return made
 
     def gateways(self) -> list[str]:
@@ -175,6 +131,7 @@ class Situation:
         head: Manifest = {"apiVersion": API_VERSIONS[kind], "kind": kind, "metadata": metadata}
         if kind == "Gateway":
             body.setdefault("gatewayClassName", "moongate")
+            body["addresses"] = [{"type": "IPAddress", "value": self.ports.address(self.place(title))}]
         if kind == "EndpointSlice":
             metadata["labels"] = {"kubernetes.io/service-name": body.pop("service")}
         return head | (self._content(title, body) if kind in WITHOUT_SPEC else {"spec": body})
