@@ -1,6 +1,6 @@
 """What a person should know of a graph: every part that is not served, and what is probably not meant."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 
 from routes.graph.nodes import BackendNode, FilterNode, GatewayNode, Graph, PolicyNode, RouteNode
 from routes.graph.seniority import seniority
@@ -154,7 +154,7 @@ def _policy(policy: PolicyNode) -> Iterator[Problem]:
 
 def _shadowed(graph: Graph) -> Iterator[Problem]:
     """Matches that say the same as one that wins over them on the same listener, and so are never reached."""
-    first: dict[tuple[Key, str, str, HTTPRouteMatch], tuple[Key, int]] = {}
+    first: dict[tuple[Key, str, str, Hashable], tuple[Key, int]] = {}
     for route in sorted(graph.routes.values(), key=lambda route: seniority(route.source)):
         told: set[tuple[int, int]] = set()
         for parent in route.parents:
@@ -162,10 +162,20 @@ def _shadowed(graph: Graph) -> Iterator[Problem]:
                 for hostname in route.source.spec.hostnames or ("",):
                     for rule in route.rules:
                         for index, match in enumerate(rule.source.matches):
-                            place = (parent.gateway, attachment.listener, hostname, match)
+                            place = (parent.gateway, attachment.listener, hostname, _meaning(match))
                             winner = first.setdefault(place, (route.source.key, rule.index))
                             if winner != (route.source.key, rule.index) and (rule.index, index) not in told:
                                 told.add((rule.index, index))
                                 message = f"never reached: rule {winner[1]} of {winner[0]} has the same match and wins"
                                 field = f"spec.rules[{rule.index}].matches[{index}]"
                                 yield Problem(message, Severity.WARNING, route.source.key, field)
+
+
+def _meaning(match: HTTPRouteMatch) -> Hashable:
+    """Equal for matches that take the same requests: headers and parameters in any order, of a name only the first."""
+    headers: dict[str, tuple[str, str]] = {}
+    for header in match.headers:
+        headers.setdefault(header.name.lower(), (header.type, header.value))
+    parameters = frozenset((each.name, each.type, each.value) for each in match.query_params)
+    path = match.path.value.rstrip("/") if match.path.type == "PathPrefix" else match.path.value
+    return match.path.type, path, match.method, frozenset(headers.items()), parameters
