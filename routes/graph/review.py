@@ -173,9 +173,11 @@ def _shadowed(graph: Graph) -> Iterator[Problem]:
 
 def _meaning(match: HTTPRouteMatch) -> Hashable:
     """Equal for matches that take the same requests: headers and parameters in any order, of a name only the first."""
+    path = match.path.value.rstrip("/") if match.path.type == "PathPrefix" else match.path.value
+    if not match.headers and not match.query_params:
+        return match.path.type, path, match.method
     headers: dict[str, tuple[str, str]] = {}
     for header in match.headers:
         headers.setdefault(header.name.lower(), (header.type, header.value))
     parameters = frozenset((each.name, each.type, each.value) for each in match.query_params)
-    path = match.path.value.rstrip("/") if match.path.type == "PathPrefix" else match.path.value
     return match.path.type, path, match.method, frozenset(headers.items()), parameters
