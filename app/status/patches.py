@@ -3,7 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from routes.graph.nodes import Condition, GatewayNode, Graph, ListenerNode, ParentNode, PolicyNode, RouteNode
+from routes.graph.features import FEATURES
+from routes.graph.nodes import (
+    Condition,
+    GatewayClassNode,
+    GatewayNode,
+    Graph,
+    ListenerNode,
+    ListenerSetNode,
+    ParentNode,
+    PolicyNode,
+    RouteNode,
+)
 from routes.resources.meta import Key
 
 Status = dict[str, Any]
@@ -15,13 +26,23 @@ MAX_ANCESTORS = 16
 def statuses(graph: Graph, controller_name: str) -> dict[Key, Status]:
     """``status`` by object, as the API spells it, with those that we made ourselves and no manifest holds.
 
-    Routes that name no Gateway of ours get none: their status belongs to others.
+    Routes and ListenerSets that name no Gateway of ours get none: their status belongs to others.
     """
-    found: dict[Key, Status] = {node.source.key: {"conditions": _conditions(node.conditions)} for node in graph.classes}
+    found: dict[Key, Status] = {node.source.key: _class(node) for node in graph.classes}
     found |= {key: _gateway(node) for key, node in graph.gateways.items()}
+    found |= {
+        node.source.key: _listener_set(node) for gateway in graph.gateways.values() for node in gateway.listener_sets
+    }
     found |= {key: _route(node, controller_name) for key, node in graph.routes.items() if node.parents}
     found |= policy_statuses(graph, controller_name)
     return found
+
+
+def _class(node: GatewayClassNode) -> Status:
+    return {
+        "conditions": _conditions(node.conditions),
+        "supportedFeatures": [{"name": feature} for feature in FEATURES],
+    }
 
 
 def policy_statuses(graph: Graph, controller_name: str) -> dict[Key, Status]:
@@ -47,6 +68,16 @@ def _ancestor(gateway: Key, node: PolicyNode, controller_name: str) -> Status:
 
 
 def _gateway(node: GatewayNode) -> Status:
+    addresses = [{"type": "IPAddress", "value": address} for address in node.addresses]
+    return {
+        **({"addresses": addresses} if addresses else {}),
+        "conditions": _conditions(node.conditions),
+        "listeners": [_listener(listener) for listener in node.listeners],
+        "attachedListenerSets": sum(listener_set.attached for listener_set in node.listener_sets),
+    }
+
+
+def _listener_set(node: ListenerSetNode) -> Status:
     return {
         "conditions": _conditions(node.conditions),
         "listeners": [_listener(listener) for listener in node.listeners],

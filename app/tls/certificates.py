@@ -44,6 +44,11 @@ def check_pair(certificate: bytes, key: bytes) -> str:
 
 
 @lru_cache(maxsize=4096)
+def dns_names(certificate: bytes) -> tuple[str, ...]:
+    """The DNS names of the first certificate of a chain in PEM that passed :func:`check_pair`."""
+    return tuple(_names(x509.load_pem_x509_certificates(certificate)[0]))
+
+
 def check_authorities(authorities: str) -> str:
     """What is wrong with the certificates of authorities, PEM; "" if there is at least one and all can be read.
 

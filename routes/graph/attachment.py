@@ -5,50 +5,59 @@ from dataclasses import dataclass
 
 from routes.graph import conditions
 from routes.graph.hostnames import meeting
-from routes.graph.listeners import HTTP_ROUTE
-from routes.graph.nodes import Attachment, Condition, GatewayNode, ListenerNode, ParentNode
-from routes.resources.core import Namespace
+from routes.graph.namespaces import Namespaces
+from routes.graph.nodes import Attachment, Condition, GatewayNode, ListenerNode, ListenerSetNode, ParentNode
+from routes.graph.protocols import HTTP_ROUTE
 from routes.resources.gateway import SelectingListener
 from routes.resources.http import HTTPRoute, ParentReference, SelectedHTTPRoute
 from routes.resources.meta import GATEWAY_GROUP, Key
-from routes.snapshot import Snapshot
+
+Parent = GatewayNode | ListenerSetNode
 
 
 @dataclass(frozen=True, slots=True)
 class Parents:
-    """The Gateways that routes may attach to, and the labels of the namespaces that routes come from."""
+    """The Gateways and ListenerSets that routes may attach to, and the namespaces that routes come from.
+
+    ``by_name`` is by kind, namespace and name.
+    """
 
     gateways: Mapping[Key, GatewayNode]
-    by_name: Mapping[tuple[str, str], GatewayNode]
-    namespaces: Mapping[Key, Namespace]
+    by_name: Mapping[tuple[str, str, str], Parent]
+    namespaces: Namespaces
 
     @classmethod
-    def of(cls, gateways: Mapping[Key, GatewayNode], snapshot: Snapshot) -> "Parents":
+    def of(cls, gateways: Mapping[Key, GatewayNode], namespaces: Namespaces) -> "Parents":
         """Index ``gateways``; where two API groups hold the same name, the v1 one is meant by a parentRef."""
-        by_name: dict[tuple[str, str], GatewayNode] = {}
+        by_name: dict[tuple[str, str, str], Parent] = {}
         for key, gateway in gateways.items():
-            if key.group == GATEWAY_GROUP or (key.namespace, key.name) not in by_name:
-                by_name[key.namespace, key.name] = gateway
-        return cls(gateways, by_name, snapshot.of(Namespace))
-
-    def labels(self, namespace: str) -> dict[str, str]:
-        """The namespace's labels; the one that every namespace bears is there even where no manifest holds it."""
-        found = self.namespaces.get(Key("", "Namespace", "", namespace))
-        return {"kubernetes.io/metadata.name": namespace} | (found.metadata.labels if found else {})
+            if key.group == GATEWAY_GROUP or key[1:] not in by_name:
+                by_name[key[1:]] = gateway
+            for node in gateway.listener_sets:
+                by_name[node.source.key[1:]] = node
+        return cls(gateways, by_name, namespaces)
 
 
 def attach(route: HTTPRoute, parents: Parents) -> tuple[ParentNode, ...]:
-    """A node for each parentRef that leads to one of our Gateways; others are somebody else's and get none."""
-    return tuple(_parent(route, index, ref, gateway, parents) for index, ref, gateway in _parent_refs(route, parents))
+    """A node for each parentRef to one of our Gateways or their ListenerSets; others are not ours and get none.
+
+    One to a Gateway never reaches the listeners of its ListenerSets, nor the reverse.
+    """
+    return tuple(_parent(route, index, ref, parent, parents) for index, ref, parent in _parent_refs(route, parents))
 
 
-def _parent_refs(route: HTTPRoute, parents: Parents) -> Iterator[tuple[int, ParentReference, GatewayNode]]:
+def _parent_refs(route: HTTPRoute, parents: Parents) -> Iterator[tuple[int, ParentReference, Parent]]:
     namespace = route.metadata.namespace or ""
     if isinstance(route, SelectedHTTPRoute):
         for gateway in parents.gateways.values():
             if any(_selects(gateway, listener, route, parents) for listener in gateway.listeners):
                 yield -1, _ref_to(gateway), gateway
         return
+    named = {(ref.namespace or namespace, ref.name) for ref in route.spec.parent_refs if ref.kind == "Gateway"}
+    if route.spec.use_default_gateways == "All":
+        for gateway in parents.gateways.values():
+            if gateway.source.spec.default_scope == "All" and gateway.source.key[2:] not in named:
+                yield -1, _ref_to(gateway), gateway
     if not route.spec.parent_refs:
         # A laptop's route names no Gateway; the one that nobody wrote is the one that is meant.
         for gateway in parents.gateways.values():
@@ -56,10 +65,8 @@ def _parent_refs(route: HTTPRoute, parents: Parents) -> Iterator[tuple[int, Pare
                 yield -1, _ref_to(gateway), gateway
         return
     for index, ref in enumerate(route.spec.parent_refs):
-        if (ref.group, ref.kind) != (GATEWAY_GROUP, "Gateway"):
-            continue
-        found = parents.by_name.get((ref.namespace or namespace, ref.name))
-        if found is not None:
+        found = parents.by_name.get((ref.kind, ref.namespace or namespace, ref.name))
+        if found is not None and ref.group == GATEWAY_GROUP:
             yield index, ref, found
 
 
@@ -68,7 +75,7 @@ def _ref_to(gateway: GatewayNode) -> ParentReference:
     return ParentReference(namespace=meta.namespace, name=meta.name)
 
 
-def _selects(gateway: GatewayNode, listener: ListenerNode, route: SelectedHTTPRoute, parents: Parents) -> bool:
+def _selects(gateway: Parent, listener: ListenerNode, route: SelectedHTTPRoute, parents: Parents) -> bool:
     """v1alpha1: the listener chooses by kind, label and namespace, and the route says which Gateways may choose it."""
     if not isinstance(listener.source, SelectingListener) or HTTP_ROUTE not in listener.supported_kinds:
         return False
@@ -86,11 +93,11 @@ def _selects(gateway: GatewayNode, listener: ListenerNode, route: SelectedHTTPRo
             return any((ref.namespace, ref.name) == (home.namespace, home.name) for ref in route.gateways.gateway_refs)
 
 
-def _parent(route: HTTPRoute, index: int, ref: ParentReference, gateway: GatewayNode, parents: Parents) -> ParentNode:
+def _parent(route: HTTPRoute, index: int, ref: ParentReference, parent: Parent, parents: Parents) -> ParentNode:
     attachments: list[Attachment] = []
     misses: list[tuple[int, Condition]] = []
-    for listener in gateway.listeners:
-        outcome = _on_listener(route, ref, gateway, listener, parents)
+    for listener in parent.listeners:
+        outcome = _on_listener(route, ref, parent, listener, parents)
         if isinstance(outcome, Attachment):
             attachments.append(outcome)
         elif outcome is not None:
@@ -101,30 +108,36 @@ def _parent(route: HTTPRoute, index: int, ref: ParentReference, gateway: Gateway
     elif misses:
         accepted = max(misses, key=lambda miss: miss[0])[1]
     else:
-        wanted = " and ".join(
-            part
-            for part in (f"name {ref.section_name}" if ref.section_name else "", f"port {ref.port}" if ref.port else "")
-            if part
-        )
-        accepted = conditions.route_no_matching_parent(
-            generation, f"{gateway.source.key} has no listener of {wanted}: it has {_listener_names(gateway)}"
-        )
-    return ParentNode(ref, index, gateway.source.key, tuple(attachments), (accepted,))
+        accepted = conditions.route_no_matching_parent(generation, _nothing(ref, parent))
+    gateway = parent.gateway if isinstance(parent, ListenerSetNode) else parent.source.key
+    return ParentNode(ref, index, parent.source.key, gateway, tuple(attachments), (accepted,))
+
+
+def _nothing(ref: ParentReference, parent: Parent) -> str:
+    """That there is no such listener."""
+    key = parent.source.key
+    if isinstance(parent, ListenerSetNode) and not parent.listeners:
+        return f"{key} is not attached to a Gateway: {parent.conditions[0].message}"
+    name = f"name {ref.section_name}" if ref.section_name else ""
+    port = f"port {ref.port}" if ref.port else ""
+    wanted = " and ".join(filter(None, (name, port)))
+    there = ", ".join(f"{listener.source.name} (port {listener.source.port})" for listener in parent.listeners)
+    return f"{key} has no listener of {wanted}: it has {there}"
 
 
 def _on_listener(
-    route: HTTPRoute, ref: ParentReference, gateway: GatewayNode, listener: ListenerNode, parents: Parents
+    route: HTTPRoute, ref: ParentReference, parent: Parent, listener: ListenerNode, parents: Parents
 ) -> Attachment | tuple[int, Condition] | None:
     """The attachment, or how near it came (a larger number is nearer) and why not; None where ``ref`` means another."""
     source = listener.source
     if (ref.section_name and ref.section_name != source.name) or (ref.port and ref.port != source.port):
         return None
-    if isinstance(route, SelectedHTTPRoute) and not _selects(gateway, listener, route, parents):
+    if isinstance(route, SelectedHTTPRoute) and not _selects(parent, listener, route, parents):
         return None
     generation = route.metadata.generation
     if HTTP_ROUTE not in listener.supported_kinds:
         return 0, conditions.route_not_allowed(generation, f"listener {source.name} takes no HTTPRoutes")
-    if not _namespace_allowed(route, gateway, listener, parents):
+    if not _namespace_allowed(route, parent, listener, parents):
         message = f"listener {source.name} takes no routes from namespace {route.metadata.namespace}"
         return 1, conditions.route_not_allowed(generation, message)
     hostnames = meeting(source.hostname, route.spec.hostnames)
@@ -134,19 +147,7 @@ def _on_listener(
     return Attachment(source.name, hostnames)
 
 
-def _namespace_allowed(route: HTTPRoute, gateway: GatewayNode, listener: ListenerNode, parents: Parents) -> bool:
-    namespaces = listener.source.allowed_routes.namespaces
-    namespace = route.metadata.namespace or ""
-    match namespaces.from_:
-        case "All":
-            return True
-        case "Selector":
-            return namespaces.selector is not None and namespaces.selector.matches(parents.labels(namespace))
-        case "None":
-            return False
-        case _:
-            return namespace == gateway.source.metadata.namespace
-
-
-def _listener_names(gateway: GatewayNode) -> str:
-    return ", ".join(f"{listener.source.name} (port {listener.source.port})" for listener in gateway.listeners)
+def _namespace_allowed(route: HTTPRoute, parent: Parent, listener: ListenerNode, parents: Parents) -> bool:
+    # "Same" is the namespace of the object that the listener stands in, not that of its Gateway.
+    home = parent.source.metadata.namespace or ""
+    return parents.namespaces.admit(listener.source.allowed_routes.namespaces, home, route.metadata.namespace or "")

@@ -7,10 +7,18 @@ from collections.abc import Iterable
 
 from routes.graph.nodes import Condition
 
+#: The condition types that are ours wherever they stand in the status of our objects; all others are somebody else's.
+TYPES = frozenset({"Accepted", "Programmed", "ResolvedRefs", "Conflicted", "OverlappingTLSConfig", "PartiallyInvalid"})
+
 
 def class_accepted(generation: int) -> Condition:
     """A GatewayClass with our controller name is taken."""
     return Condition("Accepted", True, "Accepted", "served by Moongate", generation)
+
+
+def class_invalid_parameters(generation: int, message: str) -> Condition:
+    """A GatewayClass that names parameters."""
+    return Condition("Accepted", False, "InvalidParameters", message, generation)
 
 
 def gateway_accepted(generation: int) -> Condition:
@@ -23,19 +31,76 @@ def gateway_listeners_not_valid(generation: int, names: Iterable[str], *, some_g
     return Condition("Accepted", some_good, "ListenersNotValid", f"not served: {', '.join(names)}", generation)
 
 
-def gateway_programmed(generation: int) -> Condition:
-    """At least one listener is in the routing table."""
-    return Condition("Programmed", True, "Programmed", "in the routing table", generation)
+def gateway_invalid_parameters(generation: int, message: str) -> Condition:
+    """The Gateway, or its class, names parameters."""
+    return Condition("Accepted", False, "InvalidParameters", message, generation)
 
 
-def gateway_not_programmed(generation: int) -> Condition:
-    """No listener can be served."""
-    return Condition("Programmed", False, "Invalid", "no listener can be served", generation)
+def gateway_unsupported_address(generation: int, message: str) -> Condition:
+    """An address is of a type that we do not have."""
+    return Condition("Accepted", False, "UnsupportedAddress", message, generation)
 
 
-def listener_accepted(generation: int) -> Condition:
-    """The listener's own fields are good."""
-    return Condition("Accepted", True, "Accepted", "valid", generation)
+def gateway_programmed(generation: int, closed: str = "") -> Condition:
+    """At least one listener is in the routing table. ``closed`` names the ports that are not open, "" if all are."""
+    message = f"in the routing table, without {closed}" if closed else "in the routing table"
+    return Condition("Programmed", True, "Programmed", message, generation)
+
+
+def gateway_not_programmed(generation: int, message: str = "no listener can be served") -> Condition:
+    """No listener can be served, or the Gateway is not accepted."""
+    return Condition("Programmed", False, "Invalid", message, generation)
+
+
+def gateway_address_not_usable(generation: int, message: str) -> Condition:
+    """An address that the Gateway asks for could not be bound."""
+    return Condition("Programmed", False, "AddressNotUsable", message, generation)
+
+
+def gateway_address_not_assigned(generation: int, message: str) -> Condition:
+    """The Gateway asks for any address and got none."""
+    return Condition("Programmed", False, "AddressNotAssigned", message, generation)
+
+
+def gateway_no_open_port(generation: int, closed: str) -> Condition:
+    """None of the Gateway's ports could be opened. ``closed`` names them with the operating system's reasons."""
+    return Condition("Programmed", False, "NoResources", f"no port is open: {closed}", generation)
+
+
+def gateway_refs_resolved(generation: int) -> Condition:
+    """Everything that the Gateway and its listeners name is there."""
+    return Condition("ResolvedRefs", True, "ResolvedRefs", "all references resolved", generation)
+
+
+def gateway_listeners_not_resolved(generation: int, names: Iterable[str]) -> Condition:
+    """Some listeners' references lead nowhere; their own conditions say which."""
+    return Condition("ResolvedRefs", False, "ListenersNotResolved", f"see listeners {', '.join(names)}", generation)
+
+
+def gateway_invalid_client_certificate_ref(generation: int, message: str) -> Condition:
+    """The certificate for backends leads to nothing usable."""
+    return Condition("ResolvedRefs", False, "InvalidClientCertificateRef", message, generation)
+
+
+def gateway_ref_not_permitted(generation: int, message: str) -> Condition:
+    """The certificate for backends is in another namespace without a ReferenceGrant there."""
+    return Condition("ResolvedRefs", False, "RefNotPermitted", message, generation)
+
+
+def gateway_unsupported_value(generation: int, message: str) -> Condition:
+    """The certificate for backends is there, and nothing is done with it."""
+    return Condition("ResolvedRefs", False, "UnsupportedValue", message, generation)
+
+
+def listener_accepted(generation: int, ignored: str = "") -> Condition:
+    """The listener's own fields are good. ``ignored`` names those that have no effect, "" if all have."""
+    message = f"valid, but {ignored} has no effect" if ignored else "valid"
+    return Condition("Accepted", True, "Accepted", message, generation)
+
+
+def listener_port_unavailable(generation: int, message: str) -> Condition:
+    """The port could not be opened; ``message`` is the operating system's reason. It is tried again."""
+    return Condition("Accepted", False, "PortUnavailable", message, generation)
 
 
 def listener_unsupported_protocol(generation: int, protocol: str) -> Condition:
@@ -61,6 +126,11 @@ def listener_programmed(generation: int) -> Condition:
 def listener_not_programmed(generation: int, reason: str = "Invalid") -> Condition:
     """Another condition of the listener says why it is not served."""
     return Condition("Programmed", False, reason, "not served, see the other conditions", generation)
+
+
+def listener_pending(generation: int, message: str) -> Condition:
+    """The listener is good, and waits for its Gateway."""
+    return Condition("Programmed", False, "Pending", message, generation)
 
 
 def listener_refs_resolved(generation: int) -> Condition:
@@ -91,6 +161,57 @@ def listener_conflict(generation: int, reason: str, message: str) -> Condition:
 def listener_no_conflicts(generation: int) -> Condition:
     """The listener is distinct from all others."""
     return Condition("Conflicted", False, "NoConflicts", "distinct from all other listeners", generation)
+
+
+def listener_overlapping(generation: int, reason: str, message: str) -> Condition:
+    """Hosts of the listener may be asked for on another one's connections; never written with the status False."""
+    return Condition("OverlappingTLSConfig", True, reason, message, generation)
+
+
+def set_accepted(generation: int) -> Condition:
+    """The ListenerSet is allowed, and all its listeners are good."""
+    return Condition("Accepted", True, "Accepted", "all listeners are valid", generation)
+
+
+def set_listeners_not_valid(generation: int, names: Iterable[str], *, some_good: bool) -> Condition:
+    """Some or all listeners cannot be served; with one good one left the ListenerSet stays accepted."""
+    return Condition("Accepted", some_good, "ListenersNotValid", f"not served: {', '.join(names)}", generation)
+
+
+def set_not_allowed(generation: int, message: str) -> tuple[Condition, Condition]:
+    """The Gateway takes no ListenerSets, or none from this namespace."""
+    return (
+        Condition("Accepted", False, "NotAllowed", message, generation),
+        Condition("Programmed", False, "NotAllowed", message, generation),
+    )
+
+
+def set_parent_not_accepted(generation: int, message: str) -> tuple[Condition, Condition]:
+    """The Gateway itself is not accepted."""
+    return (
+        Condition("Accepted", False, "ParentNotAccepted", message, generation),
+        Condition("Programmed", False, "ParentNotProgrammed", message, generation),
+    )
+
+
+def set_programmed(generation: int) -> Condition:
+    """At least one listener is in the routing table."""
+    return Condition("Programmed", True, "Programmed", "in the routing table", generation)
+
+
+def set_not_programmed(generation: int) -> Condition:
+    """No listener can be served."""
+    return Condition("Programmed", False, "ListenersNotValid", "no listener can be served", generation)
+
+
+def set_parent_not_programmed(generation: int, message: str) -> Condition:
+    """The Gateway has nothing on which it could be reached."""
+    return Condition("Programmed", False, "ParentNotProgrammed", message, generation)
+
+
+def set_port_unavailable(generation: int) -> Condition:
+    """None of the ports could be opened."""
+    return Condition("Programmed", False, "PortUnavailable", "no port is open, see the listeners", generation)
 
 
 def route_accepted(generation: int) -> Condition:

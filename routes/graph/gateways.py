@@ -1,18 +1,32 @@
-"""GatewayClasses and Gateways that are ours, and the Gateway that is there when nobody wrote one."""
+"""Gateways that are ours, with their ListenerSets, and the Gateway that is there when nobody wrote one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from routes.graph import conditions
-from routes.graph.grants import Grants
-from routes.graph.listeners import build_listeners
-from routes.graph.nodes import Condition, GatewayClassNode, GatewayNode, ListenerNode, Options
+from routes.graph.addresses import not_reached, unsupported_type
+from routes.graph.certificates import NoCertificate, resolve
+from routes.graph.classes import BUILT_IN
+from routes.graph.conflicts import inside
+from routes.graph.listeners import Surroundings, build_listeners, refused
+from routes.graph.listenersets import build_sets, by_gateway, set_conditions
+from routes.graph.namespaces import Namespaces
+from routes.graph.nodes import (
+    Condition,
+    GatewayClassNode,
+    GatewayNode,
+    ListenerNode,
+    ListenerSetNode,
+    Options,
+    Sockets,
+)
+from routes.graph.overlaps import overlaps
 from routes.resources.gateway import (
     AllowedRoutes,
     Gateway,
-    GatewayClass,
-    GatewayClassSpec,
     GatewaySpec,
+    ListenerSet,
     ListenerTLSConfig,
     RouteNamespaces,
     SelectingListener,
@@ -20,29 +34,8 @@ from routes.resources.gateway import (
 from routes.resources.meta import GATEWAY_GROUP, Key, LabelSelector, ObjectMeta
 from routes.snapshot import Snapshot
 
-#: The class that is there without being written, and the name of the default Gateway.
-BUILT_IN = "moongate"
 HTTP_PORT = 8000
 HTTPS_PORT = 8443
-
-
-def our_classes(snapshot: Snapshot, options: Options) -> dict[str, GatewayClassNode]:
-    """The accepted GatewayClasses by name: those of our controller, and ``moongate`` if nobody defines it."""
-    written = snapshot.of(GatewayClass).values()
-    ours = {
-        source.metadata.name: source for source in written if source.spec.controller_name == options.controller_name
-    }
-    if all(source.metadata.name != BUILT_IN for source in written):
-        ours[BUILT_IN] = GatewayClass(
-            api_version=f"{GATEWAY_GROUP}/v1",
-            kind="GatewayClass",
-            metadata=ObjectMeta(name=BUILT_IN),
-            spec=GatewayClassSpec(controller_name=options.controller_name),
-        )
-    return {
-        name: GatewayClassNode(source, (conditions.class_accepted(source.metadata.generation),))
-        for name, source in ours.items()
-    }
 
 
 def default_gateway(options: Options) -> Gateway:
@@ -79,37 +72,134 @@ def default_gateway(options: Options) -> Gateway:
 
 
 def build_gateways(
-    snapshot: Snapshot, classes: dict[str, GatewayClassNode], grants: Grants, options: Options
-) -> tuple[dict[Key, GatewayNode], tuple[Gateway, ...]]:
-    """Our Gateways by key, in alphabetical order, and those of classes that are not ours."""
+    snapshot: Snapshot, classes: Mapping[str, GatewayClassNode], namespaces: Namespaces, surroundings: Surroundings
+) -> dict[Key, GatewayNode]:
+    """Our Gateways by key, in alphabetical order, with their ListenerSets; the default one if none is written."""
     written = sorted(snapshot.of(Gateway).values(), key=lambda gateway: gateway.key)
     ours = [gateway for gateway in written if gateway.spec.gateway_class_name in classes]
-    sources = ours if written else [default_gateway(options)]
-    nodes = {
-        source.key: _gateway(source, build_listeners(source, snapshot, grants, options), default=not written)
-        for source in sources
+    sets = by_gateway(snapshot.of(ListenerSet).values())
+    return {
+        source.key: _gateway(
+            source,
+            classes.get(source.spec.gateway_class_name),
+            sets.get(source.key, ()),
+            namespaces,
+            surroundings,
+            default=not written,
+        )
+        for source in (ours if written else [default_gateway(surroundings.options)])
     }
-    return nodes, tuple(gateway for gateway in written if gateway.spec.gateway_class_name not in classes)
 
 
-def with_attached_routes(gateway: GatewayNode, counts: dict[str, int]) -> GatewayNode:
-    """The Gateway with the number of routes on each listener (by name)."""
-    return replace(
-        gateway,
-        listeners=tuple(
-            replace(listener, attached_routes=counts.get(listener.source.name, 0)) for listener in gateway.listeners
-        ),
+def with_attached_routes(gateway: GatewayNode, counts: Mapping[tuple[Key, str], int]) -> GatewayNode:
+    """The Gateway with the number of routes on each listener, by the listener's owner and name."""
+
+    def counted(listeners: tuple[ListenerNode, ...]) -> tuple[ListenerNode, ...]:
+        return tuple(
+            replace(listener, attached_routes=counts.get((listener.owner, listener.source.name), 0))
+            for listener in listeners
+        )
+
+    sets = tuple(replace(node, listeners=counted(node.listeners)) for node in gateway.listener_sets)
+    return replace(gateway, listeners=counted(gateway.listeners), listener_sets=sets)
+
+
+def _gateway(
+    source: Gateway,
+    class_: GatewayClassNode | None,
+    sets: Iterable[ListenerSet],
+    namespaces: Namespaces,
+    surroundings: Surroundings,
+    *,
+    default: bool,
+) -> GatewayNode:
+    refusal = _refusal(source, class_)
+    waiting = f"{source.key} is not accepted" if refusal is not None else ""
+    listeners = build_listeners(source, source, inside(source.spec.listeners), waiting, surroundings)
+    valid = any(listener.valid for listener in listeners)
+    # A Gateway without a good listener is "rejected from processing as a whole" (GatewaySpec.listeners).
+    waiting_sets = "" if valid else f"{source.key} is not accepted"
+    nodes = build_sets(source, waiting_sets, sets, namespaces, surroundings)
+    listeners, nodes = _with_overlaps(listeners, nodes, surroundings.options)
+    accepted = refusal or _accepted(source, listeners, surroundings.sockets)
+    every = [*listeners, *(listener for node in nodes for listener in node.listeners)]
+    programmed = _programmed(source, accepted, every, surroundings.sockets)
+    nodes = tuple(
+        replace(node, conditions=set_conditions(node, waiting_sets, programmed, surroundings)) for node in nodes
     )
+    resolved = _refs_resolved(source, listeners, surroundings)
+    addresses = surroundings.sockets.addresses.get(source.key, ()) if valid else ()
+    return GatewayNode(source, listeners, (accepted, programmed, resolved), valid, default, nodes, addresses)
 
 
-def _gateway(source: Gateway, listeners: Sequence[ListenerNode], *, default: bool) -> GatewayNode:
+def _refusal(source: Gateway, class_: GatewayClassNode | None) -> Condition | None:
+    """Why nothing of the Gateway is served, whatever its listeners are; None if nothing is in the way.
+
+    ``class_`` is None for the default Gateway where its class is another controller's.
+    """
     generation = source.metadata.generation
-    bad = [listener.source.name for listener in listeners if not listener.valid]
-    valid = len(bad) < len(listeners)
-    accepted: Condition
-    if bad:
-        accepted = conditions.gateway_listeners_not_valid(generation, bad, some_good=valid)
-    else:
-        accepted = conditions.gateway_accepted(generation)
-    programmed = conditions.gateway_programmed(generation) if valid else conditions.gateway_not_programmed(generation)
-    return GatewayNode(source, tuple(listeners), (accepted, programmed), valid, default)
+    if class_ is not None and not class_.accepted:
+        message = f"{class_.source.key} is not accepted: {class_.conditions[0].message}"
+        return conditions.gateway_invalid_parameters(generation, message)
+    infrastructure = source.spec.infrastructure
+    if infrastructure is not None and infrastructure.parameters_ref is not None:
+        ref = infrastructure.parameters_ref
+        message = f"spec.infrastructure.parametersRef: {ref.kind} of group {ref.group!r}: Moongate takes no parameters"
+        return conditions.gateway_invalid_parameters(generation, message)
+    return unsupported_type(source)
+
+
+def _accepted(source: Gateway, listeners: Sequence[ListenerNode], sockets: Sockets) -> Condition:
+    bad = [one.source.name for one in listeners if not one.valid or refused(one, sockets)]
+    if not bad:
+        return conditions.gateway_accepted(source.metadata.generation)
+    some_good = any(listener.valid for listener in listeners)
+    return conditions.gateway_listeners_not_valid(source.metadata.generation, bad, some_good=some_good)
+
+
+def _programmed(source: Gateway, accepted: Condition, listeners: Sequence[ListenerNode], sockets: Sockets) -> Condition:
+    generation = source.metadata.generation
+    if not accepted.status:
+        if accepted.reason == "ListenersNotValid":
+            return conditions.gateway_not_programmed(generation)
+        return conditions.gateway_not_programmed(generation, "the Gateway is not accepted")
+    lost = not_reached(source, sockets)
+    ports = {listener.source.port: refused(listener, sockets) for listener in listeners if listener.valid}
+    closed = ", ".join(f"port {port} ({reason})" for port, reason in ports.items() if reason)
+    if closed and all(ports.values()) and (lost is None or lost.reason != "AddressNotUsable"):
+        return conditions.gateway_no_open_port(generation, closed)
+    return lost or conditions.gateway_programmed(generation, closed)
+
+
+def _refs_resolved(source: Gateway, listeners: Iterable[ListenerNode], surroundings: Surroundings) -> Condition:
+    """What the Gateway itself names comes first, since its listeners' conditions say theirs already."""
+    generation = source.metadata.generation
+    ref = source.spec.tls.backend.client_certificate_ref if source.spec.tls and source.spec.tls.backend else None
+    if ref is not None:
+        field = "spec.tls.backend.clientCertificateRef"
+        found = resolve(source.key, ref, surroundings.secrets, surroundings.grants, surroundings.options)
+        if not isinstance(found, NoCertificate):
+            return conditions.gateway_unsupported_value(generation, f"{field}: backends are shown no certificate")
+        if found.permitted:
+            return conditions.gateway_invalid_client_certificate_ref(generation, f"{field}: {found.message}")
+        return conditions.gateway_ref_not_permitted(generation, f"{field}: {found.message}")
+    unresolved = [
+        listener.source.name
+        for listener in listeners
+        if any(one.type == "ResolvedRefs" and not one.status for one in listener.conditions)
+    ]
+    if unresolved:
+        return conditions.gateway_listeners_not_resolved(generation, unresolved)
+    return conditions.gateway_refs_resolved(generation)
+
+
+def _with_overlaps(
+    own: tuple[ListenerNode, ...], sets: tuple[ListenerSetNode, ...], options: Options
+) -> tuple[tuple[ListenerNode, ...], tuple[ListenerSetNode, ...]]:
+    every = [*own, *(listener for node in sets for listener in node.listeners)]
+    found = iter(
+        listener if overlap is None else replace(listener, conditions=(*listener.conditions, overlap))
+        for listener, overlap in zip(every, overlaps(every, options), strict=True)
+    )
+    listeners = tuple(islice(found, len(own)))
+    return listeners, tuple(replace(node, listeners=tuple(islice(found, len(node.listeners)))) for node in sets)

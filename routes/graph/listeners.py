@@ -1,57 +1,91 @@
-"""Listeners of one Gateway: which are valid, which stand in each other's way, what may attach to them."""
+"""Listeners one by one: whether each is valid, what may attach to it, and its conditions."""
 
-from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from routes.graph import conditions
+from routes.graph import certificates, conditions
+from routes.graph.certificates import NoCertificate
+from routes.graph.conflicts import Conflict
 from routes.graph.grants import Grants
-from routes.graph.nodes import CertificatePair, Condition, ListenerNode, Options
+from routes.graph.nodes import CertificatePair, Condition, ListenerNode, Options, Sockets
+from routes.graph.protocols import ROUTE_KINDS
 from routes.resources.core import Secret
-from routes.resources.gateway import Gateway, Listener, RouteGroupKind, SecretObjectReference
-from routes.resources.meta import CORE_GROUP, GATEWAY_GROUP, Key
-from routes.snapshot import Snapshot
-
-HTTP_ROUTE = RouteGroupKind(group=GATEWAY_GROUP, kind="HTTPRoute")
-#: Which kinds of route each protocol that we serve can carry.
-ROUTE_KINDS: dict[str, tuple[RouteGroupKind, ...]] = {"HTTP": (HTTP_ROUTE,), "HTTPS": (HTTP_ROUTE,)}
+from routes.resources.gateway import Gateway, Listener, ListenerSet, RouteGroupKind
+from routes.resources.meta import Key
 
 
-def build_listeners(gateway: Gateway, snapshot: Snapshot, grants: Grants, options: Options) -> tuple[ListenerNode, ...]:
-    """The nodes of all listeners of ``gateway``, in its order."""
-    conflicts = _conflicts(gateway)
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a listener is judged by, beside the object that it stands in and its Gateway."""
+
+    secrets: Mapping[Key, Secret]
+    grants: Grants
+    options: Options
+    sockets: Sockets
+
+
+def build_listeners(
+    owner: Gateway | ListenerSet,
+    gateway: Gateway,
+    conflicts: Sequence[Conflict | None],
+    waiting: str,
+    surroundings: Surroundings,
+) -> tuple[ListenerNode, ...]:
+    """The nodes of all listeners of ``owner``, which are on the ports of ``gateway``, in its order.
+
+    ``waiting`` is why the Gateway itself is not served, "" if it is.
+    """
     return tuple(
-        _listener(gateway, listener, conflict, snapshot, grants, options)
-        for listener, conflict in zip(gateway.spec.listeners, conflicts, strict=True)
+        _listener(owner, gateway, listener, conflict, waiting, surroundings)
+        for listener, conflict in zip(owner.spec.listeners, conflicts, strict=True)
     )
 
 
+def refused(listener: ListenerNode, sockets: Sockets) -> str:
+    """Why the port of a valid ``listener`` is not open, "" if it is or nothing is known yet."""
+    return sockets.refused.get((listener.gateway, listener.source.port), "") if listener.valid else ""
+
+
 def _listener(
+    owner: Gateway | ListenerSet,
     gateway: Gateway,
     listener: Listener,
-    conflict: tuple[str, str] | None,
-    snapshot: Snapshot,
-    grants: Grants,
-    options: Options,
+    conflict: Conflict | None,
+    waiting: str,
+    surroundings: Surroundings,
 ) -> ListenerNode:
-    generation = gateway.metadata.generation
+    generation = owner.metadata.generation
     kinds, unknown = _supported_kinds(listener)
     pairs: list[CertificatePair] = []
     refs_resolved = conditions.listener_refs_resolved(generation)
     if unknown:
-        message = f"allowedRoutes.kinds: {', '.join(unknown)} cannot attach to {listener.protocol}"
+        message = f"allowedRoutes.kinds: {', '.join(unknown)} cannot be served on {listener.protocol}"
         refs_resolved = conditions.listener_invalid_route_kinds(generation, message)
     if listener.protocol == "HTTPS" and listener.tls is not None:
         for ref in listener.tls.certificate_refs:
-            found = _certificate(gateway, ref, snapshot, grants, options)
-            if isinstance(found, Condition):
-                refs_resolved = found
-            else:
+            found = certificates.resolve(
+                owner.key, ref, surroundings.secrets, surroundings.grants, surroundings.options
+            )
+            if not isinstance(found, NoCertificate):
                 pairs.append(found)
-    accepted = _accepted(gateway, listener, conflict)
+            elif found.permitted:
+                refs_resolved = conditions.listener_invalid_certificate_ref(generation, found.message)
+            else:
+                refs_resolved = conditions.listener_ref_not_permitted(generation, found.message)
+    accepted = _accepted(generation, gateway, listener, conflict)
     servable = accepted.status and (bool(pairs) or listener.protocol == "HTTP")
-    if servable:
-        programmed = conditions.listener_programmed(generation)
+    closed = surroundings.sockets.refused.get((gateway.key, listener.port), "")
+    if not servable:
+        programmed = conditions.listener_not_programmed(generation, conflict.reason if conflict else "Invalid")
+    elif waiting:
+        programmed = conditions.listener_pending(generation, waiting)
+    elif closed:
+        accepted = conditions.listener_port_unavailable(generation, f"port {listener.port}: {closed}")
+        programmed = conditions.listener_not_programmed(generation, "PortUnavailable")
+    elif surroundings.sockets.addresses.get(gateway.key) == ():
+        programmed = conditions.listener_pending(generation, "the Gateway has no address")
     else:
-        programmed = conditions.listener_not_programmed(generation, conflict[0] if conflict else "Invalid")
+        programmed = conditions.listener_programmed(generation)
     conflicted = (
         conditions.listener_conflict(generation, *conflict)
         if conflict
@@ -59,20 +93,20 @@ def _listener(
     )
     return ListenerNode(
         source=listener,
+        owner=owner.key,
         gateway=gateway.key,
         supported_kinds=kinds,
         certificates=tuple(pairs),
         conditions=(accepted, conflicted, programmed, refs_resolved),
-        valid=servable,
+        valid=servable and not waiting,
     )
 
 
-def _accepted(gateway: Gateway, listener: Listener, conflict: tuple[str, str] | None) -> Condition:
-    generation = gateway.metadata.generation
-    if listener.protocol not in ROUTE_KINDS:
-        return conditions.listener_unsupported_protocol(generation, listener.protocol)
+def _accepted(generation: int, gateway: Gateway, listener: Listener, conflict: Conflict | None) -> Condition:
     if conflict:
         return conditions.listener_conflict_refused(generation, *conflict)
+    if listener.protocol not in ROUTE_KINDS:
+        return conditions.listener_unsupported_protocol(generation, listener.protocol)
     if listener.protocol == "HTTPS":
         if listener.tls is None or not listener.tls.certificate_refs:
             return conditions.listener_unsupported_value(generation, "an HTTPS listener needs tls.certificateRefs")
@@ -83,6 +117,8 @@ def _accepted(gateway: Gateway, listener: Listener, conflict: tuple[str, str] | 
         if _asks_for_client_certificates(gateway, listener):
             message = "client certificates (spec.tls.frontend) are not served"
             return conditions.listener_unsupported_value(generation, message)
+        if listener.tls.options:
+            return conditions.listener_accepted(generation, "tls.options")
     return conditions.listener_accepted(generation)
 
 
@@ -98,59 +134,7 @@ def _supported_kinds(listener: Listener) -> tuple[tuple[RouteGroupKind, ...], li
     """The kinds that may attach, and the names of those that allowedRoutes asks for in vain."""
     possible = ROUTE_KINDS.get(listener.protocol, ())
     wanted = listener.allowed_routes.kinds
-    if not wanted or not possible:
+    if not wanted:
         return possible, []
     fitting = tuple(kind for kind in wanted if kind in possible)
     return fitting, [kind.kind for kind in wanted if kind not in possible]
-
-
-def _certificate(
-    gateway: Gateway, ref: SecretObjectReference, snapshot: Snapshot, grants: Grants, options: Options
-) -> CertificatePair | Condition:
-    """The pair that ``ref`` leads to, or the condition that says why there is none."""
-    generation = gateway.metadata.generation
-    namespace = ref.namespace or gateway.metadata.namespace or ""
-    target = Key(ref.group, ref.kind, namespace, ref.name)
-    if (ref.group, ref.kind) != (CORE_GROUP, "Secret"):
-        message = f"{ref.kind} of group {ref.group!r}: a certificate is a Secret of the core group"
-        return conditions.listener_invalid_certificate_ref(generation, message)
-    if not grants.permit(gateway.key, target):
-        message = f"no ReferenceGrant in {namespace} lets {gateway.key} use {target}"
-        return conditions.listener_ref_not_permitted(generation, message)
-    secret = snapshot.of(Secret).get(target)
-    if secret is None:
-        return conditions.listener_invalid_certificate_ref(generation, f"{target} does not exist")
-    certificate, key = secret.data.get("tls.crt", b""), secret.data.get("tls.key", b"")
-    if not certificate or not key:
-        missing = " and ".join(name for name in ("tls.crt", "tls.key") if not secret.data.get(name))
-        return conditions.listener_invalid_certificate_ref(generation, f"{target} has no {missing}")
-    fault = options.check_certificate(certificate, key)
-    if fault:
-        return conditions.listener_invalid_certificate_ref(generation, f"{target}: {fault}")
-    return CertificatePair(target, certificate, key)
-
-
-def _conflicts(gateway: Gateway) -> list[tuple[str, str] | None]:
-    """For each listener the reason and the sentence of its conflict, if it has one.
-
-    Inside one Gateway nobody wins: every listener of a conflict loses (GatewaySpec.listeners, "Distinct Listeners").
-    HTTP and HTTPS do not share a port here; protocols that are not served take no part.
-    """
-    served = [listener for listener in gateway.spec.listeners if listener.protocol in ROUTE_KINDS]
-    protocols: dict[int, set[str]] = {}
-    for listener in served:
-        protocols.setdefault(listener.port, set()).add(listener.protocol)
-    names = Counter((listener.port, listener.hostname or "") for listener in served)
-    found: list[tuple[str, str] | None] = []
-    for listener in gateway.spec.listeners:
-        if listener.protocol not in ROUTE_KINDS:
-            found.append(None)
-        elif len(protocols[listener.port]) > 1:
-            others = " and ".join(sorted(protocols[listener.port]))
-            found.append(("ProtocolConflict", f"port {listener.port} is wanted for {others}"))
-        elif names[listener.port, listener.hostname or ""] > 1:
-            host = listener.hostname or "any host"
-            found.append(("HostnameConflict", f"several listeners want {host} on port {listener.port}"))
-        else:
-            found.append(None)
-    return found

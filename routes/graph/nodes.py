@@ -1,12 +1,19 @@
 """The nodes of the graph: each keeps the object it came from, what was found out about it, and its conditions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from routes.resources.extension import Extension
 from routes.resources.filters import BackendObjectReference, HTTPRouteFilter
-from routes.resources.gateway import Gateway, GatewayClass, Listener, RouteGroupKind, SecretObjectReference
+from routes.resources.gateway import (
+    Gateway,
+    GatewayClass,
+    Listener,
+    ListenerSet,
+    RouteGroupKind,
+    SecretObjectReference,
+)
 from routes.resources.http import HTTPBackendRef, HTTPRoute, HTTPRouteRule, ParentReference
 from routes.resources.meta import Key
 from routes.resources.policy import BackendTLSPolicy
@@ -19,7 +26,8 @@ class Options:
     ``check_certificate`` gets certificate and key as PEM and answers what is wrong with them, "" where nothing is;
     it must be a pure function. ``service_dns`` is the template for a Service's host name where the manifests hold no
     endpoints, with ``{name}`` and ``{namespace}``. ``check_authorities`` gets the certificates of authorities as PEM
-    and answers as ``check_certificate`` does. ``extensions`` are the groups and kinds that an ExtensionRef may name.
+    and answers as ``check_certificate`` does. ``certificate_names`` gives the DNS names that a good certificate is for.
+    ``extensions`` are the groups and kinds that an ExtensionRef may name.
     """
 
     controller_name: str = "moongate.dev/gateway"
@@ -28,6 +36,7 @@ class Options:
     service_dns: str = "{name}"
     check_certificate: Callable[[bytes, bytes], str] = lambda certificate, key: ""
     check_authorities: Callable[[str], str] = lambda authorities: ""
+    certificate_names: Callable[[bytes], tuple[str, ...]] = lambda certificate: ()
     extensions: frozenset[tuple[str, str]] = frozenset()
 
 
@@ -36,7 +45,7 @@ class Sockets:
     """What came of the sockets that the last table asked for: the one thing that the data plane tells the graph.
 
     ``refused``: why a port of a Gateway is not open, by Gateway and port number. ``addresses``: the IP addresses at
-    which a Gateway is reached.
+    which a Gateway is reached; of a Gateway that is not in it nothing is known yet.
     """
 
     refused: Mapping[tuple[Key, int], str] = field(default_factory=dict)
@@ -61,6 +70,11 @@ class GatewayClassNode:
     source: GatewayClass
     conditions: tuple[Condition, ...]
 
+    @property
+    def accepted(self) -> bool:
+        """Whether Gateways of the class are served."""
+        return all(condition.status for condition in self.conditions if condition.type == "Accepted")
+
 
 @dataclass(frozen=True, slots=True)
 class CertificatePair:
@@ -73,12 +87,15 @@ class CertificatePair:
 
 @dataclass(frozen=True, slots=True)
 class ListenerNode:
-    """A listener of one of our Gateways.
+    """A listener of one of our Gateways: its own, or one that a ListenerSet adds.
 
-    ``valid``: it is served. ``supported_kinds``: what may attach, whatever the listener's own health.
+    ``owner`` is the object that it stands in, ``gateway`` the one whose port it is on. ``valid``: it belongs into the
+    routing table, whether its port could be opened or not. ``supported_kinds``: what may attach, whatever the
+    listener's own health.
     """
 
     source: Listener
+    owner: Key
     gateway: Key
     supported_kinds: tuple[RouteGroupKind, ...]
     certificates: tuple[CertificatePair, ...]
@@ -88,14 +105,40 @@ class ListenerNode:
 
 
 @dataclass(frozen=True, slots=True)
+class ListenerSetNode:
+    """A ListenerSet that names one of our Gateways. Where that one does not allow it, it has no ``listeners``.
+
+    ``attached``: it is Accepted, and counts in the Gateway's status.
+    """
+
+    source: ListenerSet
+    gateway: Key
+    listeners: tuple[ListenerNode, ...]
+    conditions: tuple[Condition, ...]
+    attached: bool
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayNode:
-    """A Gateway of one of our classes. ``default``: made by us, because the manifests hold none."""
+    """A Gateway of one of our classes. ``default``: made by us, because the manifests hold none.
+
+    ``listener_sets`` are those that name it, in order of precedence. ``addresses`` are those at which it is reached.
+    """
 
     source: Gateway
     listeners: tuple[ListenerNode, ...]
     conditions: tuple[Condition, ...]
     valid: bool
     default: bool = False
+    listener_sets: tuple[ListenerSetNode, ...] = ()
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def all_listeners(self) -> Iterator[ListenerNode]:
+        """Its own listeners and those of its ListenerSets, in order of precedence."""
+        yield from self.listeners
+        for listener_set in self.listener_sets:
+            yield from listener_set.listeners
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +151,15 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class ParentNode:
-    """What came of one parentRef to one of our Gateways. ``index`` is its place in the route, -1 if it names none."""
+    """What came of one parentRef to one of our Gateways, or to a ListenerSet of one.
+
+    ``index`` is its place in the route, -1 if the route does not name it. ``owner`` is what it leads to, in which the
+    attachments' listeners stand, ``gateway`` the Gateway that this is or belongs to.
+    """
 
     ref: ParentReference
     index: int
+    owner: Key
     gateway: Key
     attachments: tuple[Attachment, ...]
     conditions: tuple[Condition, ...]
@@ -245,10 +293,15 @@ class PolicyNode:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Everything that the manifests mean. ``foreign`` are Gateways of classes that are not ours or not there."""
+    """Everything that the manifests mean.
+
+    ``foreign`` are Gateways of classes that are not ours or not there, ``foreign_sets`` the ListenerSets that name no
+    Gateway of ours.
+    """
 
     classes: tuple[GatewayClassNode, ...]
     gateways: Mapping[Key, GatewayNode]
     routes: Mapping[Key, RouteNode]
     foreign: tuple[Gateway, ...] = ()
+    foreign_sets: tuple[ListenerSet, ...] = ()
     policies: Mapping[Key, PolicyNode] = field(default_factory=dict)

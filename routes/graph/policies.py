@@ -98,22 +98,35 @@ def policy_node(
     return PolicyNode(policy, None if invalid else tls, invalid, (accepted, resolved))
 
 
-def with_ancestors(policies: Mapping[Key, PolicyNode], routes: Iterable[RouteNode]) -> dict[Key, PolicyNode]:
-    """The policies with the Gateways through which ``routes`` use their Services."""
+def with_ancestors(policies: Mapping[Key, PolicyNode], uses: Iterable[tuple[Key, Key]]) -> dict[Key, PolicyNode]:
+    """The policies with the Gateways through which their Services are used; ``uses`` is of :func:`uses`, of all routes.
+
+    A policy that has them already stays the same."""
     if not policies:
         return {}
     users: dict[Key, set[Key]] = {}
-    for route in routes:
-        gateways = {parent.gateway for parent in route.parents if parent.attachments}
-        if gateways:
-            for service in _services(route):
-                users.setdefault(service, set()).update(gateways)
-    return {key: replace(node, ancestors=_ancestors(node, users)) for key, node in policies.items()}
+    for service, gateway in uses:
+        users.setdefault(service, set()).add(gateway)
+    found = {key: _ancestors(node, users) for key, node in policies.items()}
+    return {
+        key: node if node.ancestors == found[key] else replace(node, ancestors=found[key])
+        for key, node in policies.items()
+    }
+
+
+def uses(route: RouteNode) -> set[tuple[Key, Key]]:
+    """The Services that a route uses, each with a Gateway through which it does."""
+    gateways = {parent.gateway for parent in route.parents if parent.attachments}
+    return {(service, gateway) for gateway in gateways for service in _services(route)}
+
+
+def services_of(policy: PolicyNode) -> Iterable[Key]:
+    """The Services that a policy is for, there or not."""
+    return (_target(policy.source, target)[0] for target in policy.source.spec.target_refs if _is_service(target))
 
 
 def _ancestors(node: PolicyNode, users: Mapping[Key, set[Key]]) -> tuple[Key, ...]:
-    targets = (_target(node.source, target)[0] for target in node.source.spec.target_refs if _is_service(target))
-    return tuple(sorted({gateway for service in targets for gateway in users.get(service, ())}))
+    return tuple(sorted({gateway for service in services_of(node) for gateway in users.get(service, ())}))
 
 
 def _services(route: RouteNode) -> Iterable[Key]:

@@ -1,12 +1,26 @@
 """What a person should know of a graph: every part that is not served, and what is probably not meant."""
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
 
-from routes.graph.nodes import BackendNode, FilterNode, GatewayNode, Graph, PolicyNode, RouteNode
-from routes.graph.seniority import seniority
+from routes.graph.listenersets import is_for_gateway, parent_of
+from routes.graph.nodes import (
+    BackendNode,
+    Condition,
+    FilterNode,
+    GatewayNode,
+    Graph,
+    ListenerNode,
+    ListenerSetNode,
+    PolicyNode,
+    RouteNode,
+)
+from routes.graph.shadows import Shadows
 from routes.graph.support import can_look_up
 from routes.problems import Problem, Severity
-from routes.resources.http import HTTPRouteMatch, SelectedHTTPRoute
+from routes.resources.gateway import ListenerSet
+from routes.resources.http import SelectedHTTPRoute
 from routes.resources.meta import GATEWAY_GROUP, Key
 
 #: Reasons for which a parent refuses a route that are told rule by rule.
@@ -19,59 +33,133 @@ def review(graph: Graph) -> tuple[Problem, ...]:
 
 
 def _all(graph: Graph) -> Iterator[Problem]:
+    yield from review_parents(graph)
+    names = Names.of(graph)
+    for route in graph.routes.values():
+        yield from review_route(route, names)
+    for problems in Shadows().follow(graph.routes, graph.routes).values():
+        yield from problems
+
+
+def review_parents(graph: Graph) -> Iterator[Problem]:
+    """The problems of everything but routes."""
     for gateway in graph.foreign:
         name = gateway.spec.gateway_class_name
         message = f"not served: GatewayClass {name!r} is not there, or another controller's"
         yield Problem(message, Severity.WARNING, gateway.key, "spec.gatewayClassName")
+    for source in graph.foreign_sets:
+        yield from _foreign_set(source, graph)
     for class_ in graph.classes:
-        if class_.source.spec.parameters_ref is not None:
-            message = "has no effect: there are no parameters to set"
-            yield Problem(message, Severity.WARNING, class_.source.key, "spec.parametersRef")
+        for condition in class_.conditions:
+            if not condition.status:
+                message = f"{condition.reason}: {condition.message}"
+                yield Problem(message, key=class_.source.key, field="spec.parametersRef")
     for node in graph.gateways.values():
-        yield from _in_vain(node)
-        yield from _listeners(node)
-    known = {(key.namespace, key.name) for key in graph.gateways}
-    others = {(gateway.key.namespace, gateway.key.name) for gateway in graph.foreign}
-    for route in graph.routes.values():
-        yield from _parents(route, known, others)
-        if route.parents:
-            yield from _rules(route)
+        yield from _gateway(node)
+        yield from _listeners(node.source.key, node.listeners)
+        for listener_set in node.listener_sets:
+            yield from _listener_set(listener_set)
+            yield from _listeners(listener_set.source.key, listener_set.listeners)
     for policy in graph.policies.values():
         yield from _policy(policy)
-    yield from _shadowed(graph)
 
 
-def _in_vain(gateway: GatewayNode) -> Iterator[Problem]:
-    """What the Gateway asks for and does not get."""
-    spec = gateway.source.spec
-    asked = (
-        (spec.addresses, "addresses", "listeners are opened where MOONGATE_HOST says"),
-        (spec.allowed_listeners.namespaces.from_ != "None", "allowedListeners", "ListenerSets are not served"),
-        (spec.tls and spec.tls.backend, "tls.backend", "backends are spoken to without TLS"),
-    )
-    for value, field, message in asked:
-        if value:
-            yield Problem(f"has no effect: {message}", Severity.WARNING, gateway.source.key, f"spec.{field}")
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What parentRefs may name, as (kind, namespace, name): what is ours, and what others have."""
+
+    known: frozenset[tuple[str, str, str]]
+    others: frozenset[tuple[str, str, str]]
+
+    @classmethod
+    def of(cls, graph: Graph) -> "Names":
+        """Those of ``graph``."""
+        known = {key[1:] for key in graph.gateways}
+        known |= {node.source.key[1:] for gateway in graph.gateways.values() for node in gateway.listener_sets}
+        others = {source.key[1:] for source in (*graph.foreign, *graph.foreign_sets)}
+        return cls(frozenset(known), frozenset(others))
 
 
-def _listeners(gateway: GatewayNode) -> Iterator[Problem]:
-    for index, listener in enumerate(gateway.listeners):
-        for condition in listener.conditions:
-            # Programmed only repeats that another condition is bad; Conflicted is the one whose True is bad.
-            bad = condition.status if condition.type == "Conflicted" else not condition.status
-            repeated = condition.type == "Programmed" or condition.reason.endswith("Conflict") != (
-                condition.type == "Conflicted"
-            )
-            if bad and not repeated:
-                yield Problem(
-                    f"{condition.reason}: {condition.message}",
-                    Severity.ERROR,
-                    gateway.source.key,
-                    f"spec.listeners[{index}]",
-                )
+def review_route(route: RouteNode, names: Names) -> Iterator[Problem]:
+    """The problems of one route, but for what other routes keep from it (:class:`~routes.graph.shadows.Shadows`)."""
+    yield from _parents(route, names)
+    if route.parents:
+        yield from _rules(route)
 
 
-def _parents(route: RouteNode, known: set[tuple[str, str]], others: set[tuple[str, str]]) -> Iterator[Problem]:
+#: Where a Gateway's own conditions lead a person, by reason; others are told at its listeners.
+_GATEWAY_FIELDS = {
+    "InvalidParameters": "spec.infrastructure.parametersRef",
+    "UnsupportedAddress": "spec.addresses",
+    "AddressNotUsable": "spec.addresses",
+    "AddressNotAssigned": "spec.addresses",
+    "InvalidClientCertificateRef": "spec.tls.backend.clientCertificateRef",
+    "RefNotPermitted": "spec.tls.backend.clientCertificateRef",
+    "UnsupportedValue": "spec.tls.backend.clientCertificateRef",
+}
+
+
+def _gateway(gateway: GatewayNode) -> Iterator[Problem]:
+    infrastructure = gateway.source.spec.infrastructure
+    for condition in gateway.conditions:
+        field = _GATEWAY_FIELDS.get(condition.reason)
+        if condition.status or field is None:
+            continue
+        if condition.reason == "InvalidParameters" and (infrastructure is None or not infrastructure.parameters_ref):
+            field = "spec.gatewayClassName"
+        yield Problem(f"{condition.reason}: {condition.message}", key=gateway.source.key, field=field)
+
+
+def _foreign_set(source: ListenerSet, graph: Graph) -> Iterator[Problem]:
+    parent = parent_of(source)
+    if not is_for_gateway(parent):
+        message = f"not served: its parent is a {parent.kind} of group {parent.group!r}, and no Gateway"
+    elif all(parent != gateway.key for gateway in graph.foreign):
+        message = f"{parent} does not exist"
+    else:
+        message = f"not served: {parent} is another controller's"
+    yield Problem(message, Severity.WARNING, source.key, "spec.parentRef")
+
+
+def _listener_set(node: ListenerSetNode) -> Iterator[Problem]:
+    accepted = node.conditions[0]
+    if accepted.reason in ("NotAllowed", "ParentNotAccepted"):
+        yield Problem(f"{accepted.reason}: {accepted.message}", key=node.source.key, field="spec.parentRef")
+
+
+def _listeners(key: Key, listeners: Iterable[ListenerNode]) -> Iterator[Problem]:
+    for index, listener in enumerate(listeners):
+        field = f"spec.listeners[{index}]"
+        for condition in _told(listener.conditions):
+            yield Problem(f"{condition.reason}: {condition.message}", key=key, field=field)
+        tls = listener.source.tls
+        if tls is not None and tls.options:
+            message = "has no effect: there are no options"
+            yield Problem(message, Severity.WARNING, key, f"{field}.tls.options")
+
+
+def _told(found: tuple[Condition, ...]) -> Iterator[Condition]:
+    """Each thing that is wrong with a listener once.
+
+    Programmed only repeats that another condition is bad, and so does Accepted with a conflict. An overlap is no
+    mistake: a request on a connection that was meant for another listener is answered 421.
+    """
+    unserved = any(condition.reason == "UnsupportedProtocol" for condition in found)
+    for condition in found:
+        match condition.type:
+            case "Conflicted":
+                told = condition.status
+            case "Accepted":
+                told = not condition.status and not condition.reason.endswith("Conflict")
+            case "ResolvedRefs":
+                told = not condition.status and not (unserved and condition.reason == "InvalidRouteKinds")
+            case _:
+                told = False
+        if told:
+            yield condition
+
+
+def _parents(route: RouteNode, names: Names) -> Iterator[Problem]:
     source = route.source
     attached = any(parent.attachments for parent in route.parents)
     for parent in route.parents:
@@ -89,9 +177,10 @@ def _parents(route: RouteNode, known: set[tuple[str, str]], others: set[tuple[st
     elif not route.parents and not source.spec.parent_refs:
         yield Problem("attaches to no Gateway: it names none", Severity.WARNING, source.key, "spec.parentRefs")
     for index, ref in enumerate(source.spec.parent_refs):
-        name = (ref.namespace or source.metadata.namespace or "", ref.name)
-        if (ref.group, ref.kind) == (GATEWAY_GROUP, "Gateway") and name not in known and name not in others:
-            message = f"Gateway {name[0]}/{name[1]} does not exist"
+        name = (ref.kind, ref.namespace or source.metadata.namespace or "", ref.name)
+        ours = ref.group == GATEWAY_GROUP and ref.kind in ("Gateway", "ListenerSet")
+        if ours and name not in names.known and name not in names.others:
+            message = f"{ref.kind} {name[1]}/{name[2]} does not exist"
             yield Problem(message, Severity.WARNING, source.key, f"spec.parentRefs[{index}]")
 
 
@@ -152,32 +241,34 @@ def _policy(policy: PolicyNode) -> Iterator[Problem]:
         yield Problem(f"{name} is not known and has no effect", Severity.WARNING, key, "spec.options")
 
 
-def _shadowed(graph: Graph) -> Iterator[Problem]:
-    """Matches that say the same as one that wins over them on the same listener, and so are never reached."""
-    first: dict[tuple[Key, str, str, Hashable], tuple[Key, int]] = {}
-    for route in sorted(graph.routes.values(), key=lambda route: seniority(route.source)):
-        told: set[tuple[int, int]] = set()
-        for parent in route.parents:
-            for attachment in parent.attachments:
-                for hostname in route.source.spec.hostnames or ("",):
-                    for rule in route.rules:
-                        for index, match in enumerate(rule.source.matches):
-                            place = (parent.gateway, attachment.listener, hostname, _meaning(match))
-                            winner = first.setdefault(place, (route.source.key, rule.index))
-                            if winner != (route.source.key, rule.index) and (rule.index, index) not in told:
-                                told.add((rule.index, index))
-                                message = f"never reached: rule {winner[1]} of {winner[0]} has the same match and wins"
-                                field = f"spec.rules[{rule.index}].matches[{index}]"
-                                yield Problem(message, Severity.WARNING, route.source.key, field)
+class Reviewing:
+    """Follows graphs as they change, and tells all problems of each; those of what did not change are kept."""
 
+    def __init__(self) -> None:
+        # The mutable state, changed by follow alone.
+        self._names = Names(frozenset(), frozenset())
+        self._others: tuple[Problem, ...] = ()
+        self._of_routes: dict[Key, tuple[Problem, ...]] = {}
+        self._shadows = Shadows()
 
-def _meaning(match: HTTPRouteMatch) -> Hashable:
-    """Equal for matches that take the same requests: headers and parameters in any order, of a name only the first."""
-    path = match.path.value.rstrip("/") if match.path.type == "PathPrefix" else match.path.value
-    if not match.headers and not match.query_params:
-        return match.path.type, path, match.method
-    headers: dict[str, tuple[str, str]] = {}
-    for header in match.headers:
-        headers.setdefault(header.name.lower(), (header.type, header.value))
-    parameters = frozenset((each.name, each.type, each.value) for each in match.query_params)
-    return match.path.type, path, match.method, frozenset(headers.items()), parameters
+    def follow(self, graph: Graph, changed: Collection[Key], *, others: bool) -> Iterator[Problem]:
+        """What :func:`review` says, in another order. Of all routes only ``changed`` differ from those of the last
+        graph, and nothing else does unless ``others`` says so."""
+        if others:
+            self._others = tuple(review_parents(graph))
+            names = Names.of(graph)
+            if names != self._names:
+                self._names, changed_names = names, graph.routes
+                self._review(graph, changed_names)
+        self._review(graph, changed)
+        shadowed = self._shadows.follow(graph.routes, changed)
+        return chain(self._others, *self._of_routes.values(), *shadowed.values())
+
+    def _review(self, graph: Graph, keys: Iterable[Key]) -> None:
+        for key in keys:
+            node = graph.routes.get(key)
+            problems = tuple(review_route(node, self._names)) if node is not None else ()
+            if problems:
+                self._of_routes[key] = problems
+            else:
+                self._of_routes.pop(key, None)

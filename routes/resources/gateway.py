@@ -1,4 +1,4 @@
-"""GatewayClass and Gateway, v1 experimental channel: where traffic comes in.
+"""GatewayClass, Gateway and ListenerSet, v1 experimental channel: where traffic comes in.
 
 The API: https://gateway-api.sigs.k8s.io/reference/spec/#gateway. Models refuse what the API server's schema and its
 rules (CEL) refuse; conflicts between listeners that the schema lets pass are the graph's.
@@ -260,11 +260,14 @@ def _check_addresses(addresses: tuple[GatewaySpecAddress, ...]) -> tuple[Gateway
     return addresses
 
 
+_Listeners = Annotated[tuple[Listener, ...], Field(min_length=1, max_length=64), AfterValidator(_check_listeners)]
+
+
 class GatewaySpec(Model):
     """Listeners, and what they share."""
 
     gateway_class_name: ObjectName
-    listeners: Annotated[tuple[Listener, ...], Field(min_length=1, max_length=64), AfterValidator(_check_listeners)]
+    listeners: _Listeners
     addresses: Annotated[tuple[GatewaySpecAddress, ...], Field(max_length=16), AfterValidator(_check_addresses)] = ()
     infrastructure: GatewayInfrastructure | None = None
     allowed_listeners: AllowedListeners = AllowedListeners()
@@ -280,3 +283,29 @@ class Gateway(Resource):
     api_version: str = f"{GATEWAY_GROUP}/v1"
     kind: Literal["Gateway"] = "Gateway"
     spec: GatewaySpec
+
+
+class ParentGatewayReference(Model):
+    """The Gateway that a ListenerSet adds to; ``namespace`` None is the set's own."""
+
+    group: GroupName = GATEWAY_GROUP
+    kind: KindName = "Gateway"
+    name: ObjectName
+    namespace: Namespace | None = None
+
+
+class ListenerSetSpec(Model):
+    """Listeners as a Gateway has them, and the Gateway that they are for."""
+
+    parent_ref: ParentGatewayReference
+    listeners: _Listeners
+
+
+class ListenerSet(Resource):
+    """More listeners for a Gateway that allows it, from whoever may not write the Gateway itself."""
+
+    group: ClassVar[str] = GATEWAY_GROUP
+
+    api_version: str = f"{GATEWAY_GROUP}/v1"
+    kind: Literal["ListenerSet"] = "ListenerSet"
+    spec: ListenerSetSpec

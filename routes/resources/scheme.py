@@ -36,6 +36,7 @@ SUPPORTED: Final[Mapping[tuple[str, str], type[Resource]]] = MappingProxyType(
             for version in ("v1", "v1beta1")
             for model in (gateway.GatewayClass, gateway.Gateway, http.HTTPRoute, policy.ReferenceGrant)
         },
+        (f"{GATEWAY_GROUP}/v1", "ListenerSet"): gateway.ListenerSet,
         (f"{GATEWAY_GROUP}/v1", "BackendTLSPolicy"): policy.BackendTLSPolicy,
         (f"{GATEWAY_GROUP}/v1alpha3", "BackendTLSPolicy"): policy.BackendTLSPolicy,
         (v1alpha1.API_VERSION, "GatewayClass"): gateway.GatewayClass,
@@ -71,11 +72,9 @@ _VERSIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "discovery.k8s.io": ("v1",),
 }
 #: Kinds of the Gateway API's own group that exist and are not served.
-_NOT_SERVED = frozenset(
-    {"GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "BackendLBPolicy", "ListenerSet", "ReferencePolicy"}
-)
+_NOT_SERVED = frozenset({"GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "BackendLBPolicy", "ReferencePolicy"})
 #: Kinds that nobody else's API has: with them, a group that is nearly right is a typing error.
-_UNMISTAKABLE = frozenset({"HTTPRoute", "ReferenceGrant", "GatewayClass", "BackendTLSPolicy"})
+_UNMISTAKABLE = frozenset({"HTTPRoute", "ReferenceGrant", "GatewayClass", "ListenerSet", "BackendTLSPolicy"})
 
 _NAME = re.compile(DNS_SUBDOMAIN)
 

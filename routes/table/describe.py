@@ -6,6 +6,9 @@ from routes.table.features import describe_backend, describe_features
 from routes.table.matches import Entry
 from routes.table.types import Port, RoutingTable, Rule, VirtualHost
 
+#: The types of path matches in the order in which they are tried.
+_TYPES = ("Exact", "RegularExpression", "PathPrefix")
+
 
 def describe(table: RoutingTable[Rule]) -> dict[str, Any]:
     """Ports → listeners → hostnames → matches in the order in which they are tried; nothing that has no value."""
@@ -29,7 +32,9 @@ def _port(port: Port[Rule]) -> dict[str, Any]:
 def _matches(host: VirtualHost[Rule]) -> list[dict[str, Any]]:
     return [
         {f"{kind} {path}": _predicates(entry) | _rule(entry.handler)}
-        for kind, path, entries in sorted(host.items(), key=lambda item: (item[0] != "Exact", -len(item[1]), item[1]))
+        for kind, path, entries in sorted(
+            host.items(), key=lambda item: (_TYPES.index(item[0]), -len(item[1]), item[1])
+        )
         for entry in entries
     ]
 
@@ -39,9 +44,14 @@ def _predicates(entry: Entry[Rule]) -> dict[str, Any]:
     if entry.method:
         described["method"] = entry.method
     if entry.headers:
-        described["headers"] = {name.decode(): value.decode() for name, value in entry.headers}
+        described["headers"] = {
+            name.decode(): value.decode() if isinstance(value, bytes) else f"~ {value.text}"
+            for name, value in entry.headers
+        }
     if entry.query:
-        described["query"] = dict(entry.query)
+        described["query"] = {
+            name: value if isinstance(value, str) else f"~ {value.text}" for name, value in entry.query
+        }
     return described
 
 

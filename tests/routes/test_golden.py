@@ -1,6 +1,8 @@
 """From manifests to problems, status and routing table: each pair of files in ``tests/golden`` shows one rule.
 
-``NAME.in.yaml`` holds manifests, after a document ``options: {…}`` where the settings are not the usual ones;
+``NAME.in.yaml`` holds manifests, after a document ``options: {…}`` where the settings are not the usual ones, and
+``sockets: {…}`` where something is known of them (``refused``: reasons by ``namespace/gateway:port``, ``addresses``:
+lists by ``namespace/gateway``);
 ``NAME.out.yaml`` is what comes of them. ``pytest --update-golden`` records the latter anew.
 """
 
@@ -13,9 +15,9 @@ import yaml
 
 from app.providers.manifests import read_manifests
 from app.status.patches import statuses
-from app.tls.certificates import check_authorities, check_pair
+from app.tls.certificates import check_authorities, check_pair, dns_names
 from routes.graph.build import build_graph
-from routes.graph.nodes import Graph, Options
+from routes.graph.nodes import Graph, Options, Sockets
 from routes.graph.review import review
 from routes.problems import Problem
 from routes.resources.gateway import SecretObjectReference
@@ -34,33 +36,47 @@ def name_of(path: Path) -> str:
 
 
 def options_of(given: dict[str, Any]) -> Options:
-    usual = Options(check_certificate=check_pair, check_authorities=check_authorities)
+    usual = Options(check_certificate=check_pair, check_authorities=check_authorities, certificate_names=dns_names)
     return Options(
         controller_name=given.pop("controllerName", usual.controller_name),
         app_label_selector=given.pop("appLabelSelector", usual.app_label_selector),
         certificates=tuple(SecretObjectReference.model_validate(each) for each in given.pop("certificates", ())),
         service_dns=given.pop("serviceDNS", usual.service_dns),
         check_certificate=usual.check_certificate,
+        certificate_names=usual.certificate_names,
         check_authorities=usual.check_authorities,
         extensions=frozenset((each["group"], each["kind"]) for each in given.pop("extensions", ())),
     )
 
 
-def split_options(text: str) -> tuple[Options, str]:
-    """The options of a test's first document, and the manifests on the lines on which they stand in the file."""
+def sockets_of(given: dict[str, Any]) -> Sockets:
+    def gateway(name: str) -> Key:
+        return Key(GATEWAY_GROUP, "Gateway", *name.split("/"))
+
+    refused = {}
+    for place, reason in given.pop("refused", {}).items():
+        name, _, port = place.rpartition(":")
+        refused[gateway(name), int(port)] = reason
+    return Sockets(refused, {gateway(name): tuple(each) for name, each in given.pop("addresses", {}).items()})
+
+
+def split_options(text: str) -> tuple[Options, Sockets, str]:
+    """What a test's first document says, and the manifests on the lines on which they stand in the file."""
     first = re.search(r"^---$", text, re.MULTILINE)
     head = yaml.safe_load(text[: first.start()]) if first else None
-    if first is None or not isinstance(head, dict) or set(head) != {"options"}:
-        return options_of({}), text
-    options = options_of(head["options"])
-    assert not head["options"], f"unknown options: {', '.join(head['options'])}"
-    return options, "\n" * text.count("\n", 0, first.start()) + text[first.start() :]
+    if first is None or not isinstance(head, dict) or not set(head) <= {"options", "sockets"}:
+        return options_of({}), Sockets(), text
+    given, opened = head.get("options", {}), head.get("sockets", {})
+    options, sockets = options_of(given), sockets_of(opened)
+    assert not given, f"unknown options: {', '.join(given)}"
+    assert not opened, f"unknown of sockets: {', '.join(opened)}"
+    return options, sockets, "\n" * text.count("\n", 0, first.start()) + text[first.start() :]
 
 
 def graph_of(text: str) -> tuple[tuple[Problem, ...], Graph, Options]:
-    options, manifests = split_options(text)
+    options, sockets, manifests = split_options(text)
     read = read_manifests(manifests, "in.yaml", options.extensions)
-    graph = build_graph(Snapshot(definition.resource for definition in read.objects), options)
+    graph = build_graph(Snapshot(definition.resource for definition in read.objects), options, sockets)
     return (*read.problems, *review(graph)), graph, options
 
 
@@ -69,6 +85,14 @@ def table_of(graph: Graph) -> dict[str, Any]:
         return rule
 
     return describe(compile_table(graph, identity))
+
+
+def status_of(graph: Graph, options: Options) -> dict[str, Any]:
+    """Without the features, which are the same in every outcome."""
+    return {
+        title(key): {field: value for field, value in status.items() if field != "supportedFeatures"}
+        for key, status in statuses(graph, options.controller_name).items()
+    }
 
 
 def title(key: Key) -> str:
@@ -93,7 +117,7 @@ def outcome(text: str) -> str:
     problems, graph, options = graph_of(text)
     found = {
         "problems": [str(problem) for problem in problems],
-        "status": {title(key): status for key, status in statuses(graph, options.controller_name).items()},
+        "status": status_of(graph, options),
         "table": table_of(graph),
     }
     written: str = yaml.dump(found, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10_000)
