@@ -72,9 +72,7 @@ _VERSIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "discovery.k8s.io": ("v1",),
 }
 #: Kinds of the Gateway API's own group that exist and are not served.
-_NOT_SERVED = frozenset(
-    {"GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "BackendLBPolicy", "ReferencePolicy"}
-)
+_NOT_SERVED = frozenset({"GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "BackendLBPolicy", "ReferencePolicy"})
 #: Kinds that nobody else's API has: with them, a group that is nearly right is a typing error.
 _UNMISTAKABLE = frozenset({"HTTPRoute", "ReferenceGrant", "GatewayClass", "ListenerSet", "BackendTLSPolicy"})
 
