@@ -75,5 +75,9 @@ class Snapshot:
         changed._shelves = shelves
         return changed
 
+    def keys(self) -> list[Key]:
+        """The keys of all resources."""
+        return [key for shelf in self._shelves.values() for key in shelf]
+
     def __len__(self) -> int:
         return sum(map(len, self._shelves.values()))
