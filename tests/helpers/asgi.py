@@ -51,7 +51,7 @@ class Backend:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scopes.append(scope)
         if scope["type"] == "websocket":
-            await send({"type": "websocket.accept", "headers": self._fields})
+            await send({"type": "websocket.accept", "headers": list(self._fields)})
             return
         body = b""
         more = True
@@ -62,7 +62,7 @@ class Backend:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         self.bodies.append(body)
-        await send({"type": "http.response.start", "status": self._status, "headers": self._fields})
+        await send({"type": "http.response.start", "status": self._status, "headers": list(self._fields)})
         await send({"type": "http.response.body", "body": self._body})
 
     @property

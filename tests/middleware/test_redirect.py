@@ -54,12 +54,12 @@ def location(scope: Any, prefix: str | None = None, **config: Any) -> str:
 def test_the_port_is_the_filters_or_follows_its_scheme_or_is_the_listeners(
     scheme: str, listener: int, config: dict[str, Any], expected: str
 ) -> None:
-    scope = request(scheme=scheme, **{LISTENER_PORT: listener})
+    scope = {**request(scheme=scheme), LISTENER_PORT: listener}
     assert location(scope, **config) == f"{expected}/"
 
 
 def test_the_port_of_host_counts_for_nothing() -> None:
-    scope = request(fields=[(b"host", b"example.org:31080")], **{LISTENER_PORT: 80})
+    scope = {**request(fields=[(b"host", b"example.org:31080")]), LISTENER_PORT: 80}
     assert location(scope, status_code=301) == "http://example.org/"
 
 
@@ -86,7 +86,7 @@ def test_head_gets_no_body() -> None:
 
 
 def test_another_host_keeps_path_and_query_as_they_were_sent() -> None:
-    scope = request(target="/a%2Fb/%C3%A4?q=%20&r", **{LISTENER_PORT: 80})
+    scope = {**request(target="/a%2Fb/%C3%A4?q=%20&r"), LISTENER_PORT: 80}
     assert location(scope, hostname="example.com") == "http://example.com/a%2Fb/%C3%A4?q=%20&r"
 
 
@@ -140,7 +140,7 @@ def test_the_path_begins_at_the_servers_root_and_not_at_the_mount() -> None:
 
 
 def test_an_address_may_stand_for_the_host() -> None:
-    scope = request(fields=[(b"host", b"[2001:db8::1]:8080")], **{LISTENER_PORT: 8080})
+    scope = {**request(fields=[(b"host", b"[2001:db8::1]:8080")]), LISTENER_PORT: 8080}
     assert location(scope) == "http://[2001:db8::1]:8080/"
 
 
@@ -156,7 +156,7 @@ def test_the_server_as_a_whole_is_redirected_to_its_root() -> None:
 
 
 def test_a_websockets_handshake_is_redirected_as_the_request_that_it_is() -> None:
-    answer = redirected(handshake("/chat", scheme="wss", **{LISTENER_PORT: 443}))
+    answer = redirected({**handshake("/chat", scheme="wss"), LISTENER_PORT: 443})
     assert [message["type"] for message in answer.messages] == [
         "websocket.http.response.start",
         "websocket.http.response.body",
