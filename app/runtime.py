@@ -139,6 +139,8 @@ class Runtime:
 
 def _names(rules: Iterable[Rule]) -> Iterator[DNSName]:
     for rule in rules:
-        for backend in rule.backends:
+        filters = [*rule.filters, *(filter_ for backend in rule.backends for filter_ in backend.filters)]
+        own = (filter_.backend for filter_ in filters if filter_.backend is not None)
+        for backend in (*rule.backends, *own):
             if backend.dns is not None:
                 yield backend.dns
