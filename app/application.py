@@ -259,7 +259,8 @@ class Gateway(Starlette):
     def _find(self, scope: Scope, headers: Fields, table: RoutingTable[RuleProxy], *, ours: bool) -> RuleProxy | None:
         """The rule that takes the request, by the one table that is read here. Raises BadRequest, or Misdirected.
 
-        ``headers`` are the request's fields, with what we say. ``ours``: the server that read it is ours, and has refused what it must.
+        ``headers`` are the request's fields, with what we say. ``ours``: the server that read it is ours, and has
+        refused what it must.
         """
         state = scope.get("state")
         server_name: str | None = None
