@@ -25,6 +25,7 @@ from app.listeners.standin import StandIns
 from app.proxy import RuleProxy
 from app.runtime import Runtime, StartError
 from app.settings import Settings, complaint
+from app.upstream.fields import Fields
 from middleware.accesslog import AccessLogMiddleware
 from middleware.answer import CYCLE
 from middleware.errors import BadRequest, ErrorMiddleware, GatewayError, Misdirected, NoRoute
@@ -190,11 +191,13 @@ class Gateway(Starlette):
         if runtime is None or self._forwarded is None or self.user_middleware:
             return False
         scope = cycle.scope
+        # What a rule asks of the fields is asked of those that it would get by way of the ASGI call.
+        fields = self._forwarded.fields(scope)
         try:
-            proxy = self._find(scope, runtime.table, ours=True)
+            proxy = self._find(scope, fields, runtime.table, ours=True)
         except GatewayError:
             return False
-        return proxy is not None and proxy.at_once(cycle, self._forwarded.fields(scope), self._access_log)
+        return proxy is not None and proxy.at_once(cycle, fields, self._access_log)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -250,7 +253,7 @@ class Gateway(Starlette):
         # A server's connections are all in one loop; asking which one is running is a system call before Python 3.12.
         if runtime is None or (CYCLE not in scope and runtime.loop is not asyncio.get_running_loop()):
             runtime = await self._started_late()
-        proxy = self._find(scope, runtime.table, ours=CYCLE in scope)
+        proxy = self._find(scope, scope["headers"], runtime.table, ours=CYCLE in scope)
         if proxy is not None:
             await proxy(scope, receive, send)
         elif self._inner is not None:
@@ -258,10 +261,11 @@ class Gateway(Starlette):
         else:
             raise NoRoute
 
-    def _find(self, scope: Scope, table: RoutingTable[RuleProxy], *, ours: bool) -> RuleProxy | None:
+    def _find(self, scope: Scope, headers: Fields, table: RoutingTable[RuleProxy], *, ours: bool) -> RuleProxy | None:
         """The rule that takes the request, by the one table that is read here. Raises BadRequest, or Misdirected.
 
-        ``ours``: the server that read it is ours, and has refused what it must.
+        ``headers`` are the request's fields, with what we say. ``ours``: the server that read it is ours, and has
+        refused what it must.
         """
         state = scope.get("state")
         server_name: str | None = None
@@ -272,7 +276,6 @@ class Gateway(Starlette):
             key = self._stand_ins.find(scope, table)
         if key is None or (port := table.ports.get(key)) is None:
             return None
-        headers = scope["headers"]
         authority = b""
         for name, value in headers:
             if name == b"host":

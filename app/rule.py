@@ -4,6 +4,7 @@ All of it is put together once, when the rule changes. From the outside in: the 
 filters, the choice of a backend, that backend's filters, and its endpoints, with retries among them.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -24,6 +25,8 @@ from middleware.timeout import TimeoutMiddleware
 from routes.resources.fields import duration_seconds
 from routes.table.types import Backend, Filter, Rule
 
+logger = logging.getLogger(__name__)
+
 
 def serve(rule: Rule, upstream: Upstream, before: RuleProxy | None = None) -> RuleProxy:
     """What serves ``rule``; ``before`` did until it changed."""
@@ -37,9 +40,14 @@ def serve(rule: Rule, upstream: Upstream, before: RuleProxy | None = None) -> Ru
         features = replace(features, sessions=sessions)
     seconds = _seconds(timeouts.request) if timeouts is not None else 0.0
     filtered = rule.filters or any(backend.filters for backend in rule.backends)
-    if features == Features() and not seconds and not filtered:
+    if rule.invalid or (features == Features() and not seconds and not filtered):
         return RuleProxy(rule, upstream, before)
-    return FeaturedRule(rule, upstream, before, features, seconds)
+    try:
+        return FeaturedRule(rule, upstream, before, features, seconds)
+    except Exception:
+        # A filter may be somebody's own code: the other rules have nothing to do with it.
+        logger.exception("%s: its filters cannot be made; its requests are answered 500", rule.name)
+        return RuleProxy(replace(rule, invalid="its filters cannot be made"), upstream, before)
 
 
 def _seconds(duration: str | None) -> float:
@@ -59,13 +67,12 @@ class FeaturedRule(RuleProxy):
         if seconds:
             app = TimeoutMiddleware(app, seconds)
         self._app = app
+        self._own.before = {}  # what is no longer asked is to be forgotten
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = record_of(scope)
         if record is not None:
             record.route = self._name
-        if self.rule.invalid:
-            raise NoValidBackend(detail=self.rule.invalid)
         await self._app(scope, receive, send)
 
     def at_once(self, cycle: Cycle, fields: Fields, log: AccessLogMiddleware | None) -> bool:
@@ -97,11 +104,11 @@ class _OwnBackends:
 
     def __init__(self, upstream: Upstream, before: Mapping[str, BackendProxy]) -> None:
         self._upstream = upstream
-        self._before = before
+        self.before = before
         self.known: dict[str, BackendProxy] = {}
 
     def __call__(self, backend: Backend) -> ASGIApp:
         name = backend.name
         if name not in self.known:
-            self.known[name] = BackendProxy(backend, self._upstream, before=self._before.get(name))
+            self.known[name] = BackendProxy(backend, self._upstream, before=self.before.get(name))
         return self.known[name]

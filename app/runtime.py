@@ -20,6 +20,7 @@ from app.providers.file import FileProvider
 from app.proxy import RuleProxy
 from app.reconciler import Reconciler, State, stop
 from app.rule import serve
+from app.sessions import common_key
 from app.settings import Settings
 from app.upstream.endpoints import Endpoints
 from app.upstream.resolver import Resolver
@@ -65,7 +66,8 @@ class Runtime:
         async with self._stack:
             self._stack.callback(self._resolver.close)
             transport = await self._stack.enter_async_context(UpstreamTransport())
-            upstream = Upstream(transport, Endpoints(self._resolver, transport))
+            key = self.settings.session_key.get_secret_value().encode() or common_key()
+            upstream = Upstream(transport, Endpoints(self._resolver, transport), key)
 
             def proxy(rule: Rule, before: RuleProxy | None) -> RuleProxy:
                 return serve(rule, upstream, before)

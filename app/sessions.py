@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import hmac
 import math
+import multiprocessing
 import time
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,11 @@ SEAL: Final = 11
 
 #: What a cookie's Path may hold as it is (RFC 6265 §4.1.1: no control characters and no semicolon).
 _IN_PATH: Final = "/!\"#$%&'()*+,-.:<=>?@[\\]^_`{|}~"
+
+
+def common_key() -> bytes:
+    """A random secret that the workers of one server have in common, for as long as that runs."""
+    return bytes(multiprocessing.current_process().authkey)
 
 
 class Sessions:

@@ -4,11 +4,12 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.tls.certificates import check_authorities, check_pair, dns_names
@@ -84,6 +85,12 @@ def _pseudonym(value: str) -> str:
     return value
 
 
+def _session_key(value: SecretStr) -> SecretStr:
+    if value and len(value.get_secret_value()) < 16:
+        raise ValueError("must be 16 characters or more: whoever guesses it can tell the addresses of endpoints")
+    return value
+
+
 class Settings(BaseSettings):
     """The settings of one gateway, read once when it starts; routes are read from manifests while it runs."""
 
@@ -137,6 +144,11 @@ class Settings(BaseSettings):
     via: Annotated[str, AfterValidator(_pseudonym)] = Field(
         default="",
         description="The gateway's name in the `Via` field of requests and answers; without one there is none.",
+    )
+    session_key: Annotated[SecretStr, AfterValidator(_session_key)] = Field(
+        default_factory=partial(SecretStr, ""),
+        description="A secret, 16 characters or more, from which the tokens of `sessionPersistence` are made. Replicas "
+        "with the same one know each other's sessions, and sessions outlive a restart; by default it is random.",
     )
     access_log: Literal["off", "common", "json"] = Field(
         default="off", description="Write a line for each request to standard output."

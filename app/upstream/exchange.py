@@ -323,7 +323,8 @@ class Exchange(httpx2.AsyncByteStream):
             self._watch = None
 
     def _stop_sending(self) -> None:
-        self._stop_watching()
+        if self._watch is not None:
+            self._stop_watching()
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None

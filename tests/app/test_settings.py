@@ -182,3 +182,17 @@ def test_other_ports_are_refused(value: str, sentence: str, monkeypatch: pytest.
     with pytest.raises(ValidationError) as caught:
         Settings()
     assert complaint(caught.value) == f"MOONGATE_PORTS: {sentence}"
+
+
+def test_a_session_key_is_a_secret(settings: Setting) -> None:
+    found = settings(session_key="sixteen letters.")
+    assert found.session_key.get_secret_value() == "sixteen letters."
+    assert "sixteen" not in repr(found)
+    assert settings(session_key="").session_key.get_secret_value() == ""
+
+
+def test_a_session_key_that_can_be_guessed(settings: Setting) -> None:
+    with pytest.raises(ValidationError) as caught:
+        settings(session_key="hunter2")
+    assert complaint(caught.value).startswith("MOONGATE_SESSION_KEY: must be 16 characters or more")
+    assert "hunter2" not in complaint(caught.value)

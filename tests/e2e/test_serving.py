@@ -281,3 +281,17 @@ def test_a_request_under_way_on_a_listener_that_goes_away_is_finished(tmp_path: 
             slow.release.set()
             client.join()
     assert [answer.body for answer in answers] == [b"done"]
+
+
+def test_a_rule_sees_the_forwarded_fields_that_its_backend_gets(tmp_path: Path, backends: Backends) -> None:
+    """… and not those that a client made up, whichever way a request takes."""
+    secured = route("secured", "whoami")
+    secured["spec"]["rules"][0]["matches"] = [{"headers": [{"name": "X-Forwarded-Proto", "value": "https"}]}]
+    write(tmp_path / "all.yaml", *backend("whoami", backends.nginx), secured, route("plain", "whoami", path="/plain"))
+    forged = (("X-Forwarded-Proto", "https"),)
+    ours = ("--http", "app.listeners.http:GatewayProtocol")
+    with gateway(tmp_path, *ours) as running, Connection(running.port) as client:
+        assert client.ask("/plain").status == 200, "now there is a connection to the backend"
+        assert [client.ask(fields=forged).status for _ in range(3)] == [404] * 3
+    with gateway(tmp_path, *ours, trusted_proxies="127.0.0.1") as running, Connection(running.port) as client:
+        assert [client.ask(fields=forged).status for _ in range(3)] == [200] * 3

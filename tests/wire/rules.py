@@ -56,6 +56,7 @@ class Ruled:
         self._upstream = loop.run(self._make())
         self._proxy: RuleProxy | None = None
         self._seen: dict[Wire, int] = {}
+        self._made: list[int] = []
         self._server = Server(loop, ErrorMiddleware(self._app), ws=ws)
         loop.connecting = self._connecting
         self.change(*backends, **rule)
@@ -65,8 +66,10 @@ class Ruled:
         return Upstream(transport, Endpoints(Resolver(60), transport), b"secret")
 
     async def _connecting(self) -> None:
-        if _number(self.loop.asked[-1][0]) in self.refusing:
+        number = int(re.split("[.:]", self.loop.asked[-1][0])[-1])
+        if number in self.refusing:
             raise ConnectionRefusedError
+        self._made.append(number)
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[TARGET_PATH] = scope["raw_path"]
@@ -94,8 +97,7 @@ class Ruled:
     @property
     def backends(self) -> list[tuple[int, Wire]]:
         """All connections that were made, with the number of their endpoint."""
-        made = [asked for asked in self.loop.asked if _number(asked[0]) not in self.refusing]
-        return [(_number(host), wire) for (host, _), wire in zip(made, self.loop.wires, strict=True)]
+        return list(zip(self._made, self.loop.wires, strict=True))
 
     def got(self) -> tuple[int, Wire]:
         """The endpoint, and the connection to it, on which something was sent since the last look."""
@@ -119,10 +121,6 @@ class Ruled:
             wire.feed(answer)
             found.append(number)
         return found
-
-
-def _number(host: str) -> int:
-    return int(re.split("[.:]", host)[-1])
 
 
 def status(client: Wire) -> int:
