@@ -20,7 +20,7 @@ from routes.resources.fields import (
     unique_values,
     wildcard_alone,
 )
-from routes.resources.meta import CORE_GROUP, Bool, Model, Namespace, ObjectName, PortNumber
+from routes.resources.meta import CORE_GROUP, X_GROUP, Bool, Model, Namespace, ObjectName, PortNumber
 
 HTTPMethod = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
 HTTPMethodOrAll = Literal[HTTPMethod, "*"]
@@ -60,6 +60,8 @@ class BackendObjectReference(Model):
     def _service_has_port(self) -> Self:
         if self.port is None and self.kind == "Service" and not self.group:
             raise refuse(f"required: say which port of the Service {self.name!r}", "port")
+        if self.port is not None and (self.group, self.kind) == (X_GROUP, "XBackend"):
+            raise refuse("must not be set for an XBackend, which has its own", "port")
         return self
 
 
