@@ -63,8 +63,9 @@ class Runtime:
             def proxy(rule: Rule, before: RuleProxy | None) -> RuleProxy:
                 return RuleProxy(rule, upstream, before)
 
-            provider = FileProvider(self.settings.manifests)
-            reconciler = self._reconciler = Reconciler(provider, self.settings.options(), proxy, self._swap)
+            options = self.settings.options()
+            provider = FileProvider(self.settings.manifests, extensions=options.extensions)
+            reconciler = self._reconciler = Reconciler(provider, options, proxy, self._swap)
             await reconciler.load()
             await self._resolver.ready(RESOLVE_AT_START)
             self._stack.push_async_callback(stop, asyncio.create_task(reconciler.follow()))

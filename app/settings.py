@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.tls.certificates import check_pair, dns_names
+from app.tls.certificates import check_authorities, check_pair, dns_names
 from middleware.via import PSEUDONYM
 from routes.graph.nodes import Options
 from routes.resources.gateway import SecretObjectReference
@@ -150,6 +150,7 @@ class Settings(BaseSettings):
             service_dns=self.service_dns,
             check_certificate=check_pair,
             certificate_names=dns_names,
+            check_authorities=check_authorities,
         )
 
 

@@ -16,7 +16,7 @@ from routes.snapshot import Snapshot
 
 async def find_problems(paths: Sequence[Path], options: Options) -> list[Problem]:
     """The problems of the files and of what their objects mean together, by file and line."""
-    provider = FileProvider(paths)
+    provider = FileProvider(paths, extensions=options.extensions)
     change = await provider.load()
     graph = build_graph(Snapshot(change.upserts), options)
     problems = (*(change.problems or ()), *await located(provider, review(graph)))

@@ -18,6 +18,7 @@ from app.providers.manifests import Manifests, lines_of, read_manifests, too_lar
 from app.providers.yamltext import steps
 from routes.problems import Problem
 from routes.resources.meta import Key, Resource
+from routes.resources.scheme import ExtensionKinds
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +70,8 @@ class FileProvider:
     - An object that was read again and is equal stays the same instance.
 
     ``rescan`` and ``rescan_missing`` are the seconds between looks at the files where no change is notified of, the
-    second while one of ``paths`` does not exist. ``read`` gets a file's bytes.
+    second while one of ``paths`` does not exist. ``read`` gets a file's bytes. ``extensions`` are the groups and kinds
+    of other people's objects that are read as well.
     """
 
     name = "files"
@@ -81,8 +83,10 @@ class FileProvider:
         rescan: float = 5.0,
         rescan_missing: float = 1.0,
         read: Callable[[str], bytes] = read_file,
+        extensions: ExtensionKinds = frozenset(),
     ) -> None:
         self._paths = tuple(paths)
+        self._extensions = extensions
         self._rescan = rescan
         self._rescan_missing = rescan_missing
         self._read = read
@@ -117,7 +121,7 @@ class FileProvider:
         a cancellation in between leaves nothing half done.
         """
         before = self._state
-        after = await asyncio.to_thread(_survey, before, self._paths, self._read)
+        after = await asyncio.to_thread(_survey, before, self._paths, self._read, self._extensions)
         self._state = after
         upserts = tuple(resource for key, resource in after.served.items() if before.served.get(key) is not resource)
         deletes = tuple(key for key in before.served if key not in after.served)
@@ -163,7 +167,7 @@ class FileProvider:
             await watch.aclose()
 
 
-def _survey(before: _State, paths: Sequence[Path], read: Callable[[str], bytes]) -> _State:
+def _survey(before: _State, paths: Sequence[Path], read: Callable[[str], bytes], extensions: ExtensionKinds) -> _State:
     """Looks at all files and reads those that changed."""
     found = scan(paths)
     files: dict[str, _File] = {}
@@ -174,7 +178,7 @@ def _survey(before: _State, paths: Sequence[Path], read: Callable[[str], bytes])
         elif old.signature == signature:
             files[path] = old
         else:
-            files[path] = _load(path, old, read)
+            files[path] = _load(path, old, read, extensions)
     for path, old in before.files.items():
         if path not in files and any(path == folder or path.startswith(folder + sep) for folder in found.unlisted):
             files[path] = old
@@ -196,7 +200,7 @@ def _survey(before: _State, paths: Sequence[Path], read: Callable[[str], bytes])
     return _State(files, found, served, owners, tuple(problems))
 
 
-def _load(path: str, old: _File, read: Callable[[str], bytes]) -> _File:
+def _load(path: str, old: _File, read: Callable[[str], bytes], extensions: ExtensionKinds) -> _File:
     try:
         signature, data = read_settled(path, read)
     except ChangingError as error:
@@ -206,7 +210,7 @@ def _load(path: str, old: _File, read: Callable[[str], bytes]) -> _File:
     if large := too_large(signature.size):
         return _merge(path, old, signature, unusable(path, large))
     with _uncollected():
-        return _merge(path, old, signature, read_manifests(data, path))
+        return _merge(path, old, signature, read_manifests(data, path, extensions))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Every version comes out as v1. Kinds that a cluster also holds and that no gatew
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import SequenceMatcher
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -21,6 +21,7 @@ from routes.resources.errors import (
     field_errors,
     suggestion,
 )
+from routes.resources.extension import Extension
 from routes.resources.meta import CORE_GROUP, DNS_SUBDOMAIN, GATEWAY_GROUP, V1ALPHA1_GROUP, Resource
 
 __all__ = ["SUPPORTED", "ConversionError", "FieldError", "ManifestError", "parse"]
@@ -36,6 +37,8 @@ SUPPORTED: Final[Mapping[tuple[str, str], type[Resource]]] = MappingProxyType(
             for model in (gateway.GatewayClass, gateway.Gateway, http.HTTPRoute, policy.ReferenceGrant)
         },
         (f"{GATEWAY_GROUP}/v1", "ListenerSet"): gateway.ListenerSet,
+        (f"{GATEWAY_GROUP}/v1", "BackendTLSPolicy"): policy.BackendTLSPolicy,
+        (f"{GATEWAY_GROUP}/v1alpha3", "BackendTLSPolicy"): policy.BackendTLSPolicy,
         (v1alpha1.API_VERSION, "GatewayClass"): gateway.GatewayClass,
         (v1alpha1.API_VERSION, "Gateway"): gateway.Gateway,
         (v1alpha1.API_VERSION, "HTTPRoute"): http.SelectedHTTPRoute,
@@ -70,20 +73,29 @@ _VERSIONS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 #: Kinds of the Gateway API's own group that exist and are not served.
 _NOT_SERVED = frozenset(
-    {"GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "BackendTLSPolicy", "BackendLBPolicy", "ReferencePolicy"}
+    {"GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "BackendLBPolicy", "ReferencePolicy"}
 )
 #: Kinds that nobody else's API has: with them, a group that is nearly right is a typing error.
-_UNMISTAKABLE = frozenset({"HTTPRoute", "ReferenceGrant", "GatewayClass", "ListenerSet"})
+_UNMISTAKABLE = frozenset({"HTTPRoute", "ReferenceGrant", "GatewayClass", "ListenerSet", "BackendTLSPolicy"})
 
 _NAME = re.compile(DNS_SUBDOMAIN)
 
 
-def parse(raw: Mapping[str, Any], *, strict: bool = True) -> Resource | None:
+#: Groups and kinds of other people's objects, which an ExtensionRef may name.
+ExtensionKinds = frozenset[tuple[str, str]]
+
+
+def parse(raw: Mapping[str, Any], *, strict: bool = True, extensions: ExtensionKinds = frozenset()) -> Resource | None:
     """The model of a decoded manifest, in v1 form, or None for a kind that is passed over.
 
     ``strict`` refuses unknown fields, as is right for what a person wrote; an API server's objects may come from a
-    newer version and are read with ``strict=False``. ``status`` is dropped, a field that is null counts as left out,
-    and namespaces are as kubectl would have them: "default" where one is missing, none on a cluster-wide kind.
+    newer version and are read with ``strict=False``: then a rule of an HTTPRoute that cannot be read becomes an
+    :class:`~routes.resources.http.UnreadableRule`, and the others are served. ``status`` is dropped, a field that is
+    null counts as left out, and namespaces are as kubectl would have them: "default" where one is missing, none on a
+    cluster-wide kind.
+
+    Objects of the groups and kinds in ``extensions``, in whatever version, become an
+    :class:`~routes.resources.extension.Extension`, unless the kind is one that is known here.
 
     v1alpha1's TLSRoute, TCPRoute, UDPRoute and BackendPolicy are checked and passed over.
 
@@ -91,7 +103,7 @@ def parse(raw: Mapping[str, Any], *, strict: bool = True) -> Resource | None:
     """
     api_version, kind = _identity(raw)
     older = _OLDER.get(kind) if api_version == v1alpha1.API_VERSION else None
-    model = older[0] if older else SUPPORTED.get((api_version, kind))
+    model = older[0] if older else model_of(api_version, kind, extensions)
     if model is None:
         _pass_over(api_version, kind, strict=strict)
         return None
@@ -104,6 +116,16 @@ def parse(raw: Mapping[str, Any], *, strict: bool = True) -> Resource | None:
         return convert(value)
     except ConversionError as error:
         raise ManifestError([FieldError(error.path, error.message)]) from None
+
+
+def model_of(api_version: str, kind: str, extensions: ExtensionKinds) -> type[Resource] | None:
+    """The model of an object, v1alpha1's aside; None where there is none in this version."""
+    model = SUPPORTED.get((api_version, kind))
+    if model is None and extensions:
+        group, slash, _ = api_version.rpartition("/")
+        if (group if slash else CORE_GROUP, kind) in extensions:
+            return Extension
+    return model
 
 
 def _refused(message: str, *path: str | int) -> ManifestError:
@@ -186,12 +208,45 @@ def _validated(model: type[Resource], document: dict[str, Any], *, strict: bool)
     except ValidationError as error:
         # Looking for nulls only now keeps the usual case, a document without mistakes, fast.
         pruned = _without_nulls(document)
-        if pruned is document:
+        if pruned is document and (strict or model is not http.HTTPRoute):
             raise ManifestError(_errors(error, model, document)) from None
     try:
         return model.model_validate(pruned, extra=extra, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise ManifestError(_errors(error, model, pruned)) from None
+        errors = _errors(error, model, pruned)
+        saved = _without_bad_rules(pruned, errors) if not strict and model is http.HTTPRoute else None
+        if saved is None:
+            raise ManifestError(errors) from None
+        return saved
+
+
+def _without_bad_rules(document: dict[str, Any], errors: Sequence[FieldError]) -> http.HTTPRoute | None:
+    """The route with what can be read of the rules that have ``errors``; None where they are not in rules alone."""
+    faults: dict[int, list[FieldError]] = {}
+    for error in errors:
+        match error.path:
+            case ("spec", "rules", int(index), *rest):
+                faults.setdefault(index, []).append(FieldError(tuple(rest), error.message))
+            case _:
+                return None
+    rules = list(document["spec"]["rules"])
+    for index, found in faults.items():
+        bad = {error.path[1] for error in found if len(error.path) > 1 and error.path[0] == "matches"}
+        whole = any(error.path in ((), ("matches",)) for error in found)
+        matches = [] if whole else [each for at, each in enumerate(rules[index].get("matches", [{}])) if at not in bad]
+        rules[index] = {"matches": matches}
+    spec = {**document["spec"], "rules": rules}
+    try:
+        route = http.HTTPRoute.model_validate({**document, "spec": spec}, extra="ignore", by_alias=True, by_name=False)
+    except ValidationError:
+        return None
+    read = list(route.spec.rules)
+    for index, found in faults.items():
+        # Not validated: no match at all would become one that takes everything.
+        kept = read[index].matches if rules[index]["matches"] else ()
+        fault = "; ".join(map(str, found))
+        read[index] = http.UnreadableRule(fault=fault).model_copy(update={"matches": kept})
+    return route.model_copy(update={"spec": route.spec.model_copy(update={"rules": tuple(read)})})
 
 
 def _errors(error: ValidationError, model: type[Resource], document: dict[str, Any]) -> tuple[FieldError, ...]:

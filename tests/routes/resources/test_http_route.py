@@ -255,7 +255,7 @@ def test_a_regular_expression_need_not_look_like_a_path() -> None:
         ),
         ("{retry: {codes: [302]}}", "retry.codes[0]: must be 400 or more, not the number 302"),
         ("{retry: {codes: [500, 500]}}", "retry.codes[1]: 500 is already in this list, at index 0"),
-        ("{retry: {attempts: 0}}", "retry.attempts: must be 1 or more, not the number 0"),
+        ("{retry: {attempts: -1}}", "retry.attempts: must be 0 or more, not the number -1"),
         ("{sessionPersistence: {}}", 'sessionPersistence.cookie: required where type is "Cookie"'),
         (
             "{sessionPersistence: {type: Header, header: {name: a}, cookie: {}}}",
