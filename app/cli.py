@@ -171,9 +171,8 @@ def version() -> None:
 
 
 def _load(paths: Sequence[Path]) -> "Loaded":
-    from app.inspect.loaded import load
-
     from app.extensions import installed
+    from app.inspect.loaded import load
 
     return asyncio.run(load(paths, _settings().options(installed())))
 
