@@ -156,15 +156,14 @@ def test_a_connection_in_tls_moves_and_ends_with_its_listener_as_one_in_clear_do
     one, two = (gateway_object(name, https_listener(port, "named")) for name in ("one", "two"))
     write(folder / "one.yaml", certificate, one, route("one", "whoami", host="named.example", gateway="one"))
     write(folder / "two.yaml", two, route("two", "whoami", host="named.example", path="/two", gateway="two"))
-    with running(folder) as process:
-        with Connection(port, tls=insecure(), server_name="named.example") as kept:
-            assert kept.ask("/one", "named.example").status == 200
-            write(folder / "one.yaml", certificate, gateway_object("one", http_listener(other)))
-            process.wait_for(rf"127\.0\.0\.1:{port}: now for default/two:{port}\n")
-            assert [kept.ask(path, "named.example").status for path in ("/one", "/two")] == [404, 200]
-            (folder / "two.yaml").unlink()
-            process.wait_for(rf"default/two:{port}: 127\.0\.0\.1:{port} closed")
-            assert kept.socket.recv(1) == b""
+    with running(folder) as process, Connection(port, tls=insecure(), server_name="named.example") as kept:
+        assert kept.ask("/one", "named.example").status == 200
+        write(folder / "one.yaml", certificate, gateway_object("one", http_listener(other)))
+        process.wait_for(rf"127\.0\.0\.1:{port}: now for default/two:{port}\n")
+        assert [kept.ask(path, "named.example").status for path in ("/one", "/two")] == [404, 200]
+        (folder / "two.yaml").unlink()
+        process.wait_for(rf"default/two:{port}: 127\.0\.0\.1:{port} closed")
+        assert kept.socket.recv(1) == b""
 
 
 def test_an_answer_under_way_comes_to_its_end_when_its_listener_is_taken_away(folder: Path) -> None:

@@ -12,7 +12,7 @@ from middleware.errors import NoValidBackend
 from middleware.filters import around
 from middleware.scope import TARGET_PATH
 from routes.resources.filters import HTTPPathModifier, HTTPURLRewriteFilter
-from routes.table.paths import PathMap, behind_prefix, exact_key, prefix_key
+from routes.table.paths import PathKey, PathMap, behind_prefix, exact_key, prefix_key
 from routes.table.types import Filter
 from tests.helpers.asgi import Backend, ask, handshake, request
 
@@ -127,7 +127,7 @@ def test_the_result_is_that_of_the_apis_algorithm_and_the_rest_stays_as_it_was_s
 
 @given(st.binary(max_size=12).map(lambda tail: b"/" + tail), st.sampled_from(["/a", "/%C3", "/~b", ""]))
 def test_a_prefix_is_found_in_any_path_just_where_it_matches(path: bytes, key: str) -> None:
-    prefixes = PathMap({}, {key: ["rule"]})
+    prefixes = PathMap[str]().with_({PathKey("PathPrefix", key): ("rule",)})
     matches = bool(prefixes.candidates(exact_key(path.decode("latin-1"))))
     assert (behind_prefix(path, key) is not None) is matches
 
