@@ -19,8 +19,10 @@ from routes.resources.meta import Key
 
 Status = dict[str, Any]
 
-#: The API has room for no more in the status of a policy (PolicyStatus).
-MAX_ANCESTORS = 16
+#: How much the API takes.
+_MOST_ADDRESSES = 16
+_MOST_ANCESTORS = 16
+_LONGEST_MESSAGE = 32768
 
 
 def statuses(graph: Graph, controller_name: str) -> dict[Key, Status]:
@@ -51,7 +53,7 @@ def policy_statuses(graph: Graph, controller_name: str) -> dict[Key, Status]:
 
 
 def _policy(node: PolicyNode, controller_name: str) -> Status:
-    return {"ancestors": [_ancestor(gateway, node, controller_name) for gateway in node.ancestors[:MAX_ANCESTORS]]}
+    return {"ancestors": [_ancestor(gateway, node, controller_name) for gateway in node.ancestors[:_MOST_ANCESTORS]]}
 
 
 def _ancestor(gateway: Key, node: PolicyNode, controller_name: str) -> Status:
@@ -68,7 +70,7 @@ def _ancestor(gateway: Key, node: PolicyNode, controller_name: str) -> Status:
 
 
 def _gateway(node: GatewayNode) -> Status:
-    addresses = [{"type": "IPAddress", "value": address} for address in node.addresses]
+    addresses = [{"type": "IPAddress", "value": address} for address in node.addresses[:_MOST_ADDRESSES]]
     return {
         **({"addresses": addresses} if addresses else {}),
         "conditions": _conditions(node.conditions),
@@ -111,7 +113,7 @@ def _conditions(conditions: Sequence[Condition]) -> list[Status]:
             "type": condition.type,
             "status": "True" if condition.status else "False",
             "reason": condition.reason,
-            "message": condition.message,
+            "message": condition.message[:_LONGEST_MESSAGE],
             "observedGeneration": condition.observed_generation,
         }
         for condition in conditions

@@ -8,7 +8,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from app.tls.certificates import check_authorities, check_pair, load
+from app.tls.certificates import check_authorities, check_pair, dns_names, load
 from app.tls.sni import Certificates, Pairs
 from routes.graph.nodes import CertificatePair
 from routes.resources.meta import Key
@@ -33,6 +33,13 @@ def encrypted(key: bytes) -> bytes:
 
 def test_a_certificate_and_its_key_are_a_pair() -> None:
     assert check_pair(CERTIFICATE, KEY) == ""
+
+
+def test_the_names_of_a_certificate_are_the_dns_names_of_the_first_one() -> None:
+    authority = trustme.CA().create_child_ca()
+    issued = authority.issue_cert("whoami.example", "*.Example.com", "10.0.0.1")
+    chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
+    assert dns_names(chain) == ("whoami.example", "*.example.com")
 
 
 @pytest.mark.parametrize(
