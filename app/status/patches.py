@@ -19,9 +19,10 @@ from routes.resources.meta import Key
 
 Status = dict[str, Any]
 
+#: The API has room for no more in the status of a policy (PolicyStatus).
+MAX_ANCESTORS = 16
 #: How much the API takes.
 _MOST_ADDRESSES = 16
-_MOST_ANCESTORS = 16
 _LONGEST_MESSAGE = 32768
 
 
@@ -53,7 +54,7 @@ def policy_statuses(graph: Graph, controller_name: str) -> dict[Key, Status]:
 
 
 def _policy(node: PolicyNode, controller_name: str) -> Status:
-    return {"ancestors": [_ancestor(gateway, node, controller_name) for gateway in node.ancestors[:_MOST_ANCESTORS]]}
+    return {"ancestors": [_ancestor(gateway, node, controller_name) for gateway in node.ancestors[:MAX_ANCESTORS]]}
 
 
 def _ancestor(gateway: Key, node: PolicyNode, controller_name: str) -> Status:
