@@ -10,7 +10,7 @@ from routes.graph.seniority import seniority
 from routes.resources.core import ConfigMap, Service
 from routes.resources.filters import LocalObjectReference
 from routes.resources.meta import CORE_GROUP, Key
-from routes.resources.policy import BackendTLSPolicy, PolicyTargetReference
+from routes.resources.policy import BackendTLSPolicy, PolicyTargetReference, UnreadableBackendTLSPolicy
 from routes.snapshot import Snapshot
 
 #: The key of a ConfigMap under which the certificates of authorities stand.
@@ -64,7 +64,7 @@ def policy_node(
     authorities, refused = _authorities(policy, config_maps, options)
     validation = policy.spec.validation
     well_known = validation.well_known_ca_certificates
-    invalid = ""
+    invalid = policy.fault if isinstance(policy, UnreadableBackendTLSPolicy) else ""
     if well_known not in (None, "System"):
         invalid = f"wellKnownCACertificates: {well_known} is not known, only System is"
     elif validation.ca_certificate_refs is not None and not authorities:

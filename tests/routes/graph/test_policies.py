@@ -7,7 +7,7 @@ from routes.graph.nodes import Graph, Options
 from routes.resources.core import ConfigMap, Service
 from routes.resources.http import HTTPRoute
 from routes.resources.meta import Key, Resource
-from routes.resources.policy import BackendTLSPolicy
+from routes.resources.policy import BackendTLSPolicy, UnreadableBackendTLSPolicy
 from routes.snapshot import Snapshot
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
@@ -119,6 +119,16 @@ def test_where_a_policy_cannot_be_met_no_backend_mirror_or_authorization_server_
         assert (backend.addresses, backend.dns) == ((), None)
     assert auth.unsupported
     assert not mirror.unsupported
+
+
+def test_a_policy_of_a_newer_version_fails_closed() -> None:
+    unreadable = UnreadableBackendTLSPolicy.model_validate({**policy().model_dump(by_alias=True), "fault": "no idea"})
+    graph = graph_of(unreadable, service(), authorities(), route({"backendRefs": [{"name": "s", "port": 443}]}))
+    [node] = graph.policies.values()
+    assert (node.tls, node.message) == (None, "no idea")
+    assert (node.conditions[0].status, node.conditions[0].message) == (False, "no idea")
+    [backend] = next(iter(graph.routes.values())).rules[0].backends
+    assert backend.reason == "UnsupportedProtocol"
 
 
 def test_policies_are_the_same_in_whatever_order_they_come() -> None:

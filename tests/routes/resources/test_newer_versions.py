@@ -6,6 +6,7 @@ import pytest
 
 from routes.resources.extension import Extension
 from routes.resources.http import HTTPRoute, HTTPRouteMatch, UnreadableRule
+from routes.resources.policy import UnreadableBackendTLSPolicy
 from routes.resources.scheme import ManifestError, parse
 
 GOOD = {"matches": [{"path": {"value": "/good"}}]}
@@ -62,6 +63,34 @@ def test_a_mistake_outside_the_rules_refuses_the_route() -> None:
 def test_what_a_person_wrote_is_refused_as_a_whole() -> None:
     with pytest.raises(ManifestError):
         parse(route(GOOD, {"filters": [{"type": "Teleport"}]}))
+
+
+def policy(validation: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    targets = [{"group": "", "kind": "Service", "name": "s"}]
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "BackendTLSPolicy",
+        "metadata": {"name": "p"},
+        "spec": {"targetRefs": targets, "validation": validation, **spec},
+    }
+
+
+NEWER_NAME = {"hostname": "a", "wellKnownCACertificates": "System", "subjectAltNames": [{"type": "IPAddress"}]}
+
+
+def test_of_a_policy_that_asks_for_what_nobody_knows_the_targets_are_kept() -> None:
+    """Passed over, it would leave its Services spoken to in clear."""
+    value = parse(policy(NEWER_NAME), strict=False)
+    assert isinstance(value, UnreadableBackendTLSPolicy)
+    assert [target.name for target in value.spec.target_refs] == ["s"]
+    assert value.fault.startswith("validation.subjectAltNames[0].type: must be Hostname or URI")
+
+
+def test_a_policy_without_targets_that_can_be_read_is_refused() -> None:
+    with pytest.raises(ManifestError):
+        parse(policy(NEWER_NAME, targetRefs=[]), strict=False)
+    with pytest.raises(ManifestError):
+        parse(policy(NEWER_NAME))
 
 
 EXTENSION = {"apiVersion": "example.com/v3", "kind": "RateLimit", "metadata": {"name": "a"}, "spec": {"any": [1, {}]}}
