@@ -1,6 +1,5 @@
 """RequestHeaderModifier and ResponseHeaderModifier: fields set, added and removed."""
 
-from collections.abc import Iterable
 from operator import itemgetter
 from typing import Final
 
@@ -37,7 +36,7 @@ class RequestHeaderModifierMiddleware:
         self._host = None if b"host" in self._change.unmodifiable else next(hosts, None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        fields = self._change.of(settled(scope["headers"]))
+        fields = self._change.of(scope["headers"], settle=True)
         if self._host is not None:
             fields = with_host(fields, self._host.encode())
         await self.app({**scope, "headers": fields}, receive, send)
@@ -68,22 +67,22 @@ class ResponseHeaderModifierMiddleware:
 class _Change:
     """A filter's lists as one pass over the fields."""
 
-    __slots__ = ("_added", "_replaced", "unmodifiable")
+    __slots__ = ("_added", "_noted", "_replaced", "unmodifiable")
 
     def __init__(self, config: HTTPHeaderFilter) -> None:
         self.unmodifiable = frozenset(name.lower().encode() for name in config.unmodifiable)
         untouched = self.unmodifiable | {b"host"}
         added = [(header.name.lower().encode(), header.value.encode()) for header in (*config.set, *config.add)]
         self._added = [field for field in added if field[0] not in untouched]
-        replaced = _lowered([*(header.name for header in config.set), *config.remove])
-        self._replaced = frozenset(replaced) - untouched
+        replaced = [*(header.name for header in config.set), *config.remove]
+        self._replaced = frozenset(name.lower().encode() for name in replaced) - untouched
+        self._noted = self._replaced | {b"connection"}
 
-    def of(self, fields: Fields) -> Fields:
-        replaced = self._replaced
-        if replaced.isdisjoint(map(_name, fields)):
+    def of(self, fields: Fields, *, settle: bool = False) -> Fields:
+        """``fields`` as they are to be; ``settle``: after a request's Connection was done (:func:`settled`)."""
+        if self._noted.isdisjoint(map(_name, fields)):
             return [*fields, *self._added]
+        if settle:
+            fields = settled(fields)
+        replaced = self._replaced
         return [*(field for field in fields if field[0] not in replaced), *self._added]
-
-
-def _lowered(names: Iterable[str]) -> list[bytes]:
-    return [name.lower().encode() for name in names]
