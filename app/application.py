@@ -29,6 +29,7 @@ from app.upstream.fields import Fields
 from middleware.accesslog import AccessLogMiddleware
 from middleware.answer import CYCLE
 from middleware.errors import BadRequest, ErrorMiddleware, GatewayError, Misdirected, NoRoute
+from middleware.extension import Extensions
 from middleware.forwarded import ForwardedMiddleware
 from middleware.linewriter import LineWriter
 from middleware.scope import LISTENER_PORT, TARGET_PATH
@@ -45,8 +46,10 @@ class Gateway(Starlette):
 
     ``settings`` default to the ``MOONGATE_…`` environment, read when the gateway starts. ``app`` gets the requests and
     WebSockets that no route takes; without it they are answered 404. ``middleware`` are ASGI middleware of your own,
-    around everything. ``listeners``: where a server runs this application as its own, open the sockets of all listeners
-    that the server does not open; otherwise a gateway opens none.
+    around everything. ``filters`` are classes of your own for ExtensionRefs, by the group and kind of the objects that
+    these name, beside those that are installed (:mod:`app.extensions`). ``listeners``: where a server runs this
+    application as its own, open the sockets of all listeners that the server does not open; otherwise a gateway opens
+    none.
 
     It starts with the server's lifespan, with ``async with gateway:``, with ``Starlette(lifespan=gateway.lifespan)``,
     or, where nobody did any of these, at its first request.
@@ -58,11 +61,13 @@ class Gateway(Starlette):
         *,
         app: ASGIApp | None = None,
         middleware: Sequence[Middleware] | None = None,
+        filters: Extensions | None = None,
         listeners: bool = False,
     ) -> None:
         super().__init__(middleware=middleware)
         self._given = settings
         self._inner = app
+        self._filters = filters
         self._opens_listeners = listeners
         # While it runs: the one run, how many asked for it, and who is starting it.
         self._runtime: Runtime | None = None
@@ -137,7 +142,7 @@ class Gateway(Starlette):
             self._runtime.abandon()
             self._runtime, self._starts = None, 0
         if self._starting is None or self._starting.get_loop() is not loop:
-            self._starting = asyncio.ensure_future(Runtime(self.settings).__aenter__())
+            self._starting = asyncio.ensure_future(Runtime(self.settings, self._filters).__aenter__())
         starting = self._starting
         try:
             self._runtime = await asyncio.shield(starting)

@@ -27,6 +27,7 @@ from middleware.errors import (
     NoValidBackend,
     UpstreamTimeout,
 )
+from middleware.extension import Extensions
 from middleware.record import RequestRecord, record_of
 from middleware.timeout import is_overdue
 from routes.graph.nodes import Address, BackendProtocol
@@ -40,11 +41,15 @@ _NO_RETRY: Final = Retry()
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """What all rules share on their way to the backends. ``session_key`` is a secret, see :mod:`app.sessions`."""
+    """What all rules share on their way to the backends.
+
+    ``session_key`` is a secret, see :mod:`app.sessions`. ``extensions``: what ExtensionRefs lead to.
+    """
 
     transport: UpstreamTransport
     endpoints: Endpoints
     session_key: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
+    extensions: Extensions = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

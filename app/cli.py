@@ -53,9 +53,10 @@ def validate(
     output: Annotated[Output, typer.Option(help="How to print the problems.")] = Output.TEXT,
 ) -> None:
     """Print every problem of the manifests, with file and line. Exits with 1 where there is an error."""
+    from app.extensions import installed
     from app.validate import find_problems, print_problems
 
-    problems = asyncio.run(find_problems(paths, _settings().options()))
+    problems = asyncio.run(find_problems(paths, _settings().options(installed())))
     sys.exit(print_problems(problems, as_json=output is Output.JSON))
 
 

@@ -62,8 +62,8 @@ class FeaturedRule(RuleProxy):
     ) -> None:
         super().__init__(rule, upstream, before, features)
         self._own: _OwnBackends = _OwnBackends(upstream, before._own.known if isinstance(before, FeaturedRule) else {})
-        app: ASGIApp = _Choice(self._selector, {proxy: self._filtered(proxy) for proxy in self.backends})
-        app = around(app, rule.filters, rule.prefix, self._own)
+        app: ASGIApp = _Choice(self._selector, {proxy: self._filtered(proxy, upstream) for proxy in self.backends})
+        app = around(app, rule.filters, rule.prefix, self._own, upstream.extensions)
         if seconds:
             app = TimeoutMiddleware(app, seconds)
         self._app = app
@@ -79,10 +79,10 @@ class FeaturedRule(RuleProxy):
         """Nothing here is done on the spot."""
         return False
 
-    def _filtered(self, proxy: BackendProxy) -> ASGIApp:
+    def _filtered(self, proxy: BackendProxy, upstream: Upstream) -> ASGIApp:
         # Where nothing can be sent nothing is to be done for it either.
         filters: Sequence[Filter] = () if proxy.backend.invalid else proxy.backend.filters
-        return around(proxy, filters, self.rule.prefix, self._own)
+        return around(proxy, filters, self.rule.prefix, self._own, upstream.extensions)
 
 
 class _Choice:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from app.admin.health import admin_app
 from app.backend import Upstream
+from app.extensions import installed
 from app.listeners.departure import Departure
 from app.listeners.manager import Listeners
 from app.listeners.server import SocketlessConfig, Sockets, reason
@@ -24,6 +25,7 @@ from app.settings import Settings
 from app.upstream.endpoints import Endpoints
 from app.upstream.resolver import Resolver
 from app.upstream.transport import UpstreamTransport
+from middleware.extension import Extensions
 from routes.graph.nodes import DNSName
 from routes.table.types import RoutingTable, Rule
 
@@ -42,10 +44,14 @@ class StartError(Exception):
 
 
 class Runtime:
-    """Reads the manifests, follows their changes, and holds what is served: ``table``, read once by each request."""
+    """Reads the manifests, follows their changes, and holds what is served: ``table``, read once by each request.
 
-    def __init__(self, settings: Settings) -> None:
+    ``extensions`` are the filters that ExtensionRefs may lead to: the installed ones and those given as ``filters``.
+    """
+
+    def __init__(self, settings: Settings, filters: Extensions | None = None) -> None:
         self.settings = settings
+        self.extensions = installed(filters)
         self.loop = asyncio.get_running_loop()
         self.table: RoutingTable[RuleProxy] = _EMPTY
         self.state: State | None = None
@@ -61,13 +67,13 @@ class Runtime:
             self._stack.callback(self._resolver.close)
             transport = await self._stack.enter_async_context(UpstreamTransport())
             key = self.settings.session_key.get_secret_value().encode() or common_key()
-            upstream = Upstream(transport, Endpoints(self._resolver, transport), key)
+            upstream = Upstream(transport, Endpoints(self._resolver, transport), key, self.extensions)
 
             def proxy(rule: Rule, before: RuleProxy | None) -> RuleProxy:
                 return serve(rule, upstream, before)
 
             provider = FileProvider(self.settings.manifests)
-            reconciler = Reconciler(provider, self.settings.options(), proxy, self._swap)
+            reconciler = Reconciler(provider, self.settings.options(self.extensions), proxy, self._swap)
             await reconciler.load()
             await self._resolver.ready(RESOLVE_AT_START)
             self._stack.push_async_callback(stop, asyncio.create_task(reconciler.follow()))

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Iterable
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -133,14 +134,15 @@ class Settings(BaseSettings):
         default="off", description="Write a line for each request to standard output."
     )
 
-    def options(self) -> Options:
-        """What of the settings the graph is built with."""
+    def options(self, extensions: Iterable[tuple[str, str]] = ()) -> Options:
+        """What of the settings the graph is built with; ``extensions`` are the groups and kinds of filters."""
         return Options(
             controller_name=self.controller_name,
             app_label_selector=self.app_label_selector,
             certificates=self.certificates,
             service_dns=self.service_dns,
             check_certificate=check_pair,
+            extensions=frozenset(extensions),
         )
 
 

@@ -88,7 +88,28 @@ def prefix_key(value: str) -> str:
     return exact_key(value).removesuffix("/")
 
 
+def behind_prefix(raw: bytes, key: str) -> bytes | None:
+    """What follows a prefix in a path as it was sent, byte for byte; None where the path does not begin with it.
+
+    ``key`` is the :func:`prefix_key`, which is found in the :func:`matched_path`: in ``raw`` it may be spelled with
+    more escapes.
+    """
+    prefix = key.encode("latin-1", "replace")
+    end = len(prefix)
+    if not raw.startswith(prefix):
+        end = position = 0
+        while position < len(prefix):
+            escape = _RAW_ESCAPE.match(raw, end)
+            unit = _plain_bytes(escape) if escape is not None else raw[end : end + 1]
+            if not unit or not prefix.startswith(unit, position):
+                return None
+            end += len(unit) if escape is None else 3
+            position += len(unit)
+    return raw[end:] if len(raw) == end or raw[end : end + 1] == b"/" else None
+
+
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_RAW_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 #: Characters that mean the same encoded or not (RFC 3986 §2.3).
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
@@ -135,6 +156,11 @@ def lax_reading(path: str) -> str:
 def _plain(escape: re.Match[str]) -> str:
     character = chr(int(escape[1], 16))
     return character if character in _UNRESERVED else escape[0].upper()
+
+
+def _plain_bytes(escape: re.Match[bytes]) -> bytes:
+    character = bytes.fromhex(escape[1].decode())
+    return character if character.decode("latin-1") in _UNRESERVED else escape[0].upper()
 
 
 def _laxly(escape: re.Match[str]) -> str:
