@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.backend import BackendProxy, Features, Upstream
+from app.backend import PLAIN, BackendProxy, Features, Upstream
 from app.listeners.cycle import Cycle
 from app.proxy import RuleProxy
 from app.sessions import Sessions
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 def serve(rule: Rule, upstream: Upstream, before: RuleProxy | None = None) -> RuleProxy:
     """What serves ``rule``; ``before`` did until it changed."""
-    timeouts, features = rule.timeouts, Features()
+    timeouts, features = rule.timeouts, PLAIN
     if timeouts is not None and (limit := _seconds(timeouts.backend_request)):
         features = replace(features, limit=limit)
     if rule.retry is not None:
@@ -40,7 +40,7 @@ def serve(rule: Rule, upstream: Upstream, before: RuleProxy | None = None) -> Ru
         features = replace(features, sessions=sessions)
     seconds = _seconds(timeouts.request) if timeouts is not None else 0.0
     filtered = rule.filters or any(backend.filters for backend in rule.backends)
-    if rule.invalid or (features == Features() and not seconds and not filtered):
+    if rule.invalid or (features is PLAIN and not seconds and not filtered):
         return RuleProxy(rule, upstream, before)
     try:
         return FeaturedRule(rule, upstream, before, features, seconds)
