@@ -27,24 +27,30 @@ from middleware.errors import (
     NoValidBackend,
     UpstreamTimeout,
 )
+from middleware.extension import Extensions
 from middleware.record import RequestRecord, record_of
 from middleware.timeout import is_overdue
 from routes.graph.nodes import Address, BackendProtocol
 from routes.table.types import Backend
 
-#: Seconds for a connection where there is another endpoint: one that cannot be reached is left sooner.
-HURRY: Final = 2.0
+#: Where there is another endpoint, one that cannot be reached is left sooner.
+PATIENCE: Final = DEFAULT
+HURRY: Final = replace(DEFAULT, connect=2.0)
 
 _NO_RETRY: Final = Retry()
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """What all rules share on their way to the backends. ``session_key`` is a secret, see :mod:`app.sessions`."""
+    """What all rules share on their way to the backends.
+
+    ``session_key`` is a secret, see :mod:`app.sessions`. ``extensions``: what ExtensionRefs lead to.
+    """
 
     transport: UpstreamTransport
     endpoints: Endpoints
     session_key: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
+    extensions: Extensions = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +88,9 @@ class BackendProxy:
         self._upstream = upstream
         self._features = features
         self._how = how_to(backend)
-        self._patience = DEFAULT if features.limit is None else replace(DEFAULT, total=features.limit)
-        self._hurry = replace(self._patience, connect=HURRY)
+        self._patience, self._hurry = PATIENCE, HURRY
+        if features.limit is not None:
+            self._patience, self._hurry = (replace(each, total=features.limit) for each in (PATIENCE, HURRY))
         # The endpoints at the last addresses: holding them keeps what is known of them.
         self._known: tuple[tuple[Address, ...], tuple[Endpoint, ...]] | None = None
         if before is not None and before._how == self._how:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.backend import BackendProxy, Features, Upstream
+from app.backend import PLAIN, BackendProxy, Features, Upstream
 from app.listeners.cycle import Cycle
 from app.proxy import RuleProxy
 from app.sessions import Sessions
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 def serve(rule: Rule, upstream: Upstream, before: RuleProxy | None = None) -> RuleProxy:
     """What serves ``rule``; ``before`` did until it changed."""
-    timeouts, features = rule.timeouts, Features()
+    timeouts, features = rule.timeouts, PLAIN
     if timeouts is not None and (limit := _seconds(timeouts.backend_request)):
         features = replace(features, limit=limit)
     if rule.retry is not None:
@@ -40,7 +40,7 @@ def serve(rule: Rule, upstream: Upstream, before: RuleProxy | None = None) -> Ru
         features = replace(features, sessions=sessions)
     seconds = _seconds(timeouts.request) if timeouts is not None else 0.0
     filtered = rule.filters or any(backend.filters for backend in rule.backends)
-    if rule.invalid or (features == Features() and not seconds and not filtered):
+    if rule.invalid or (features is PLAIN and not seconds and not filtered):
         return RuleProxy(rule, upstream, before)
     try:
         return FeaturedRule(rule, upstream, before, features, seconds)
@@ -62,8 +62,8 @@ class FeaturedRule(RuleProxy):
     ) -> None:
         super().__init__(rule, upstream, before, features)
         self._own: _OwnBackends = _OwnBackends(upstream, before._own.known if isinstance(before, FeaturedRule) else {})
-        app: ASGIApp = _Choice(self._selector, {proxy: self._filtered(proxy) for proxy in self.backends})
-        app = around(app, rule.filters, rule.prefix, self._own)
+        app: ASGIApp = _Choice(self._selector, {proxy: self._filtered(proxy, upstream) for proxy in self.backends})
+        app = around(app, rule.filters, rule.prefix, self._own, upstream.extensions)
         if seconds:
             app = TimeoutMiddleware(app, seconds)
         self._app = app
@@ -79,10 +79,10 @@ class FeaturedRule(RuleProxy):
         """Nothing here is done on the spot."""
         return False
 
-    def _filtered(self, proxy: BackendProxy) -> ASGIApp:
+    def _filtered(self, proxy: BackendProxy, upstream: Upstream) -> ASGIApp:
         # Where nothing can be sent nothing is to be done for it either.
         filters: Sequence[Filter] = () if proxy.backend.invalid else proxy.backend.filters
-        return around(proxy, filters, self.rule.prefix, self._own)
+        return around(proxy, filters, self.rule.prefix, self._own, upstream.extensions)
 
 
 class _Choice:

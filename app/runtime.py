@@ -67,7 +67,7 @@ class Runtime:
             self._stack.callback(self._resolver.close)
             transport = await self._stack.enter_async_context(UpstreamTransport())
             key = self.settings.session_key.get_secret_value().encode() or common_key()
-            upstream = Upstream(transport, Endpoints(self._resolver, transport), key)
+            upstream = Upstream(transport, Endpoints(self._resolver, transport), key, self.extensions)
 
             def proxy(rule: Rule, before: RuleProxy | None) -> RuleProxy:
                 return serve(rule, upstream, before)
