@@ -1,10 +1,9 @@
 """Whole tables against the spec's own words, carried out one by one without any index."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
 from datetime import datetime
+from itertools import product
 from typing import Any
-from urllib.parse import parse_qsl
 
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
@@ -17,108 +16,41 @@ from routes.resources.meta import ObjectMeta
 from routes.snapshot import Snapshot
 from routes.table.compile import compile_table
 from routes.table.types import Port
-
-Fields = tuple[tuple[bytes, bytes], ...]
-
-
-@dataclass(frozen=True)
-class Request:
-    host: str
-    path: str
-    method: str
-    headers: Fields
-    query: str
-
-
-# The oracle: sections "Hostname", "Precedence" and "HTTPRouteMatch" of the Gateway API, read literally.
-
-
-def fits_host(pattern: str, host: str) -> bool:
-    """A wildcard stands for one or more labels; no hostname stands for all."""
-    if pattern.startswith("*."):
-        return host.endswith(pattern[1:]) and host != pattern[1:]
-    return pattern in ("", host)
-
-
-def host_rank(pattern: str) -> tuple[int, int]:
-    """Most characters in a matching non-wildcard hostname, then in a matching hostname."""
-    return (0 if pattern.startswith("*.") else -len(pattern), -len(pattern))
-
-
-def fits(match: HTTPRouteMatch, request: Request) -> bool:
-    """Path AND method AND all headers AND all query parameters; of a header name given twice the first entry."""
-    if match.path.type == "Exact":
-        on_path = match.path.value == request.path
-    else:
-        elements = [element for element in match.path.value.split("/") if element]
-        on_path = request.path.split("/")[1 : len(elements) + 1] == elements
-    wanted = {header.name.lower(): header.value for header in reversed(match.headers)}
-    there: dict[str, str] = {}
-    for name, value in request.headers:
-        there[name.decode()] = f"{there[name.decode()]}, {value.decode()}" if name.decode() in there else value.decode()
-    asked = dict(reversed(parse_qsl(request.query, keep_blank_values=True)))
-    return (
-        on_path
-        and match.method in (None, request.method)
-        and all(there.get(name) == value for name, value in wanted.items())
-        and all(asked.get(parameter.name) == parameter.value for parameter in match.query_params)
-    )
-
-
-def ranked(routes: list[HTTPRoute], request: Request) -> Iterator[tuple[Any, str]]:
-    """Every (route, rule, match) that fits, with its place in the order of precedence."""
-    for route in routes:
-        hosts = [name for name in route.spec.hostnames or ("",) if fits_host(name, request.host)]
-        age = route.metadata.creation_timestamp
-        for number, rule in enumerate(route.spec.rules) if hosts else ():
-            for index, match in enumerate(rule.matches):
-                if fits(match, request):
-                    exact = match.path.type == "Exact"
-                    place = (
-                        min(map(host_rank, hosts)),
-                        not exact,
-                        0 if exact else -len(match.path.value.rstrip("/")),
-                        match.method is None,
-                        -len({header.name.lower() for header in match.headers}),
-                        -len(match.query_params),
-                        age.timestamp() if age else float("inf"),
-                        f"{route.metadata.namespace}/{route.metadata.name}",
-                        number,
-                        index,
-                    )
-                    yield place, f"{route.key.qualified_name}/{number}"
-
-
-def by_the_spec(gateway: Gateway, routes: list[HTTPRoute], request: Request) -> str | None:
-    """The most specific listener alone, and in it the best of all matches that fit."""
-    listeners = [one for one in gateway.spec.listeners if fits_host(one.hostname or "", request.host)]
-    if not listeners:
-        return None
-    best = min(listeners, key=lambda one: host_rank(one.hostname or ""))
-    here = [route for route in routes if route.spec.parent_refs[0].section_name in (None, best.name)]
-    return min(ranked(here, request), default=(None, None))[1]
-
+from tests.routes.table.oracle import Request, by_the_spec
 
 # Random routes and requests from so few words that they often meet; each is one draw, the simplest first.
 
 HOSTS = ["com", "a.com", "b.com", "a.b.com", "c.a.b.com", "org"]
 PATTERNS = ["com", "a.com", "a.b.com", "c.a.b.com", "*.com", "*.b.com", "*.a.b.com", "*.org"]
+PATTERN_PATHS = ["/.*", "/a", "/a/b?", "(/[a-b])+", "/x"]
 PATHS = ["/", "/a", "/a/", "/ab", "/a/b", "/a/b/", "/a/b/c", "/b"]
 
 
 def named(*entries: str) -> list[dict[str, str]]:
-    return [dict(zip(("name", "value"), entry.split("="), strict=True)) for entry in entries]
+    """``name=value``, and ``name~pattern``."""
+    found = []
+    for entry in entries:
+        name, sign, value = re.split("([=~])", entry)
+        found.append({"name": name, "value": value} | ({"type": "RegularExpression"} if sign == "~" else {}))
+    return found
 
 
 MATCHES = [
     HTTPRouteMatch.model_validate(
         {"path": {"type": kind, "value": path}, "method": method, "headers": headers, "queryParams": query}
     )
-    for query in ([], named("p=1"), named("P=1"), named("p=2", "q=1"), named("q=1"))
-    for headers in ([], named("x=1"), named("X=2"), named("x=1", "y=2"), named("X=1", "x=2"), named("y=1, 2"))
+    for query in ([], named("p=1"), named("P=1"), named("p=2", "q=1"), named("q=1"), named("p~[12]"))
+    for headers in (
+        [],
+        named("x=1"),
+        named("X=2"),
+        named("x=1", "y=2"),
+        named("X=1", "x=2"),
+        named("y=1,2"),
+        named("x~1|2"),
+    )
     for method in (None, "GET", "POST")
-    for kind in ("PathPrefix", "Exact")
-    for path in PATHS
+    for kind, path in [*product(("PathPrefix", "Exact"), PATHS), *product(["RegularExpression"], PATTERN_PATHS)]
 ]
 #: Every second match is one of these, which tell requests apart by method, headers and query alone.
 EVERYWHERE = [match for match in MATCHES if (match.path.type, match.path.value) == ("PathPrefix", "/")]
