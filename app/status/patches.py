@@ -21,6 +21,9 @@ Status = dict[str, Any]
 
 #: The API has room for no more in the status of a policy (PolicyStatus).
 MAX_ANCESTORS = 16
+#: How much the API takes.
+_MOST_ADDRESSES = 16
+_LONGEST_MESSAGE = 32768
 
 
 def statuses(graph: Graph, controller_name: str) -> dict[Key, Status]:
@@ -68,7 +71,7 @@ def _ancestor(gateway: Key, node: PolicyNode, controller_name: str) -> Status:
 
 
 def _gateway(node: GatewayNode) -> Status:
-    addresses = [{"type": "IPAddress", "value": address} for address in node.addresses]
+    addresses = [{"type": "IPAddress", "value": address} for address in node.addresses[:_MOST_ADDRESSES]]
     return {
         **({"addresses": addresses} if addresses else {}),
         "conditions": _conditions(node.conditions),
@@ -111,7 +114,7 @@ def _conditions(conditions: Sequence[Condition]) -> list[Status]:
             "type": condition.type,
             "status": "True" if condition.status else "False",
             "reason": condition.reason,
-            "message": condition.message,
+            "message": condition.message[:_LONGEST_MESSAGE],
             "observedGeneration": condition.observed_generation,
         }
         for condition in conditions

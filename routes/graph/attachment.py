@@ -7,7 +7,6 @@ from routes.graph import conditions
 from routes.graph.hostnames import meeting
 from routes.graph.namespaces import Namespaces
 from routes.graph.nodes import Attachment, Condition, GatewayNode, ListenerNode, ListenerSetNode, ParentNode
-from routes.graph.protocols import HTTP_ROUTE
 from routes.resources.gateway import SelectingListener
 from routes.resources.http import HTTPRoute, ParentReference, SelectedHTTPRoute
 from routes.resources.meta import GATEWAY_GROUP, Key
@@ -77,7 +76,7 @@ def _ref_to(gateway: GatewayNode) -> ParentReference:
 
 def _selects(gateway: Parent, listener: ListenerNode, route: SelectedHTTPRoute, parents: Parents) -> bool:
     """v1alpha1: the listener chooses by kind, label and namespace, and the route says which Gateways may choose it."""
-    if not isinstance(listener.source, SelectingListener) or HTTP_ROUTE not in listener.supported_kinds:
+    if not isinstance(listener.source, SelectingListener) or not _takes_kind(listener, route):
         return False
     if not listener.source.route_selector.matches(route.metadata.labels):
         return False
@@ -135,8 +134,8 @@ def _on_listener(
     if isinstance(route, SelectedHTTPRoute) and not _selects(parent, listener, route, parents):
         return None
     generation = route.metadata.generation
-    if HTTP_ROUTE not in listener.supported_kinds:
-        return 0, conditions.route_not_allowed(generation, f"listener {source.name} takes no HTTPRoutes")
+    if not _takes_kind(listener, route):
+        return 0, conditions.route_not_allowed(generation, f"listener {source.name} takes no {route.kind}s")
     if not _namespace_allowed(route, parent, listener, parents):
         message = f"listener {source.name} takes no routes from namespace {route.metadata.namespace}"
         return 1, conditions.route_not_allowed(generation, message)
@@ -145,6 +144,10 @@ def _on_listener(
         message = f"listener {source.name} is for {source.hostname}, the route for {', '.join(route.spec.hostnames)}"
         return 2, conditions.route_no_matching_hostname(generation, message)
     return Attachment(source.name, hostnames)
+
+
+def _takes_kind(listener: ListenerNode, route: HTTPRoute) -> bool:
+    return any(kind.kind == route.kind for kind in listener.supported_kinds)
 
 
 def _namespace_allowed(route: HTTPRoute, parent: Parent, listener: ListenerNode, parents: Parents) -> bool:

@@ -26,10 +26,10 @@ def overlaps(listeners: Sequence[ListenerNode], options: Options) -> list[Condit
         hostnames = {index: (listeners[index].source.hostname or "",) for index in places}
         names = {index: _names(listeners[index], options) for index in places}
         for reason, what, overlapping in (
-            ("OverlappingHostnames", "hostname", _overlapping(hostnames, _wider_hostnames)),
+            ("OverlappingHostnames", "hostnames", _overlapping(hostnames, _wider_hostnames)),
             ("OverlappingCertificates", "certificates", _overlapping(names, _wider_names)),
         ):
-            message = f"the {what} of another listener on port {port} overlap its own"
+            message = f"another listener on port {port} has {what} that overlap with its own"
             for index in overlapping:
                 generation = listeners[index].conditions[0].observed_generation
                 found[index] = conditions.listener_overlapping(generation, reason, message)

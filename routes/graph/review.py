@@ -52,8 +52,7 @@ def review_parents(graph: Graph) -> Iterator[Problem]:
     for class_ in graph.classes:
         for condition in class_.conditions:
             if not condition.status:
-                message = f"{condition.reason}: {condition.message}"
-                yield Problem(message, key=class_.source.key, field="spec.parametersRef")
+                yield _problem(condition, class_.source.key, "spec.parametersRef")
     for node in graph.gateways.values():
         yield from _gateway(node)
         yield from _listeners(node.source.key, node.listeners)
@@ -99,15 +98,19 @@ _GATEWAY_FIELDS = {
 }
 
 
+def _problem(condition: Condition, key: Key, field: str) -> Problem:
+    """What a condition says, without the field, which stands before it already."""
+    return Problem(f"{condition.reason}: {condition.message.removeprefix(f'{field}: ')}", key=key, field=field)
+
+
 def _gateway(gateway: GatewayNode) -> Iterator[Problem]:
-    infrastructure = gateway.source.spec.infrastructure
     for condition in gateway.conditions:
         field = _GATEWAY_FIELDS.get(condition.reason)
         if condition.status or field is None:
             continue
-        if condition.reason == "InvalidParameters" and (infrastructure is None or not infrastructure.parameters_ref):
-            field = "spec.gatewayClassName"
-        yield Problem(f"{condition.reason}: {condition.message}", key=gateway.source.key, field=field)
+        if condition.reason == "InvalidParameters" and not condition.message.startswith(field):
+            field = "spec.gatewayClassName"  # the class's parameters
+        yield _problem(condition, gateway.source.key, field)
 
 
 def _foreign_set(source: ListenerSet, graph: Graph) -> Iterator[Problem]:
@@ -124,14 +127,14 @@ def _foreign_set(source: ListenerSet, graph: Graph) -> Iterator[Problem]:
 def _listener_set(node: ListenerSetNode) -> Iterator[Problem]:
     accepted = node.conditions[0]
     if accepted.reason in ("NotAllowed", "ParentNotAccepted"):
-        yield Problem(f"{accepted.reason}: {accepted.message}", key=node.source.key, field="spec.parentRef")
+        yield _problem(accepted, node.source.key, "spec.parentRef")
 
 
 def _listeners(key: Key, listeners: Iterable[ListenerNode]) -> Iterator[Problem]:
     for index, listener in enumerate(listeners):
         field = f"spec.listeners[{index}]"
         for condition in _told(listener.conditions):
-            yield Problem(f"{condition.reason}: {condition.message}", key=key, field=field)
+            yield _problem(condition, key, field)
         tls = listener.source.tls
         if tls is not None and tls.options:
             message = "has no effect: there are no options"
@@ -168,6 +171,8 @@ def _parents(route: RouteNode, names: Names) -> Iterator[Problem]:
         for condition in parent.conditions:
             if condition.type == "Accepted" and not condition.status and condition.reason not in _ABOUT_RULES:
                 field = f"spec.parentRefs[{parent.index}]" if parent.index >= 0 else "spec.hostnames"
+                if parent.index < 0 and source.spec.use_default_gateways == "All":
+                    field = "spec.useDefaultGateways"
                 yield Problem(f"{condition.reason}: {condition.message}", Severity.ERROR, source.key, field)
     if not route.parents and isinstance(source, SelectedHTTPRoute):
         message = (
@@ -188,9 +193,6 @@ def _rules(route: RouteNode) -> Iterator[Problem]:
     key = route.source.key
     # Where a person finds them: v1alpha1 has another name for the list.
     refs = "forwardTo" if isinstance(route.source, SelectedHTTPRoute) else "backendRefs"
-    if route.source.spec.use_default_gateways == "All":
-        message = "has no effect: no Gateway is a default one"
-        yield Problem(message, Severity.WARNING, key, "spec.useDefaultGateways")
     for rule in route.rules:
         field = f"spec.rules[{rule.index}]"
         # A redirect answers by itself, and what somebody's own filter does nobody here knows.
