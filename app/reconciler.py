@@ -28,7 +28,8 @@ _IN_THE_LOOP = 64
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything that is known at one moment. ``names`` are the host names that backends are looked up by.
+    """Everything that is known at one moment. ``names`` are the host names that backends are looked up by, and
+    ``served`` is the number of routes in the table.
 
     Of ``problems`` only those that the provider found have a file and a line; :func:`located` finds the others'.
     """
@@ -36,6 +37,7 @@ class State:
     graph: Graph
     table: RoutingTable[RuleProxy]
     names: frozenset[DNSName]
+    served: int
     problems: tuple[Problem, ...]
 
 
@@ -130,7 +132,7 @@ class Reconciler:
         self._logged = problems
         logger.info(
             "serving %d routes of %d Gateways, %d problems",
-            sum(any(parent.attachments for parent in route.parents) for route in state.graph.routes.values()),
+            state.served,
             len(state.graph.gateways),
             len(problems),
         )
@@ -175,7 +177,7 @@ class _Builder:
             self._names = frozenset(self._uses)
         problems = self._reviewing.follow(step.graph, step.routes, others=step.others or not self._begun)
         self._begun = True
-        return State(step.graph, table, self._names, (*reported, *problems))
+        return State(step.graph, table, self._names, len(self.compiler.handlers), (*reported, *problems))
 
     def _names_of(self, route: Key) -> Iterator[DNSName]:
         for proxy in self.compiler.handlers.get(route, ()):
@@ -193,6 +195,8 @@ def names_of(rule: Rule) -> Iterator[DNSName]:
 async def located(provider: Provider, problems: Sequence[Problem]) -> list[Problem]:
     """``problems`` with the file and line of what they are about, where that is not known yet."""
     lost = [problem for problem in problems if problem.key is not None and not problem.file]
+    if not lost:
+        return list(problems)
     places = await provider.locate([(problem.key, problem.field) for problem in lost if problem.key is not None])
     found = {
         problem: replace(problem, file=place.file, line=place.line) for problem, place in zip(lost, places, strict=True)

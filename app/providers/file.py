@@ -76,12 +76,14 @@ class _State:
 
     ``files`` is the set of files by path; all else follows from it and from the scan. ``owners`` has the file that
     each served object is taken from, ``rivals`` all files that an object is in, in order, where these are several.
+    ``troubled`` are the files with problems of their own.
     """
 
     files: Mapping[str, _File] = field(default_factory=dict)
     scan: Scan = field(default_factory=Scan)
     owners: Mapping[Key, str] = field(default_factory=dict)
     rivals: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)
+    troubled: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
 
     def served(self, key: Key) -> Resource | None:
@@ -275,12 +277,14 @@ def _survey(before: _State, paths: Sequence[Path], read: Callable[[str], bytes],
         for key in files[path].objects:
             if owners.setdefault(key, path) != path:
                 rivals[key] = (*rivals.get(key, (owners[key],)), path)
-    return _State(files, found, owners, rivals, _problems(files, found, rivals))
+    troubled = frozenset(path for path, file in files.items() if file.problems)
+    return _State(files, found, owners, rivals, troubled, _problems(files, found, rivals, troubled))
 
 
 def _reread(before: _State, paths: Sequence[str], read: Callable[[str], bytes], extensions: ExtensionKinds) -> _State:
     """Reads ``paths`` alone, or forgets those that are gone. Everything else stays."""
-    files, owners, rivals = dict(before.files), dict(before.owners), dict(before.rivals)
+    files, rivals = dict(before.files), dict(before.rivals)
+    moved: dict[Key, str | None] = {}
     for path in paths:
         old = files.pop(path, _File())
         if os.path.lexists(path):
@@ -290,15 +294,23 @@ def _reread(before: _State, paths: Sequence[str], read: Callable[[str], bytes], 
         new = files.get(path, _File())
         for key in old.objects.keys() | new.objects.keys():
             # Who has it: those who had it, but for this file, which may have it now.
-            there = rivals.pop(key, None) or ((owners[key],) if key in owners else ())
-            there = tuple(sorted({each for each in there if each != path} | ({path} if key in new.objects else set())))
-            if there:
-                owners[key] = there[0]
-            else:
+            owner = moved.get(key, before.owners.get(key))
+            there = {*rivals.pop(key, (owner,))} - {None, path} | ({path} if key in new.objects else set())
+            files_of_it = tuple(sorted(filter(None, there)))
+            if len(files_of_it) > 1:
+                rivals[key] = files_of_it
+            if (now := next(iter(files_of_it), None)) != owner:
+                moved[key] = now
+    owners = before.owners
+    if moved:
+        owners = {**owners, **{key: owner for key, owner in moved.items() if owner is not None}}
+        for key in moved:
+            if moved[key] is None:
                 owners.pop(key, None)
-            if len(there) > 1:
-                rivals[key] = there
-    return _State(files, before.scan, owners, rivals, _problems(files, before.scan, rivals))
+    troubled = before.troubled
+    if changed := {path for path in paths if bool((file := files.get(path)) and file.problems) != (path in troubled)}:
+        troubled ^= changed
+    return _State(files, before.scan, owners, rivals, troubled, _problems(files, before.scan, rivals, troubled))
 
 
 def _difference(before: _State, after: _State, keys: Iterable[Key]) -> Change | None:
@@ -327,14 +339,16 @@ def _size(path: str) -> int:
         return 0
 
 
-def _problems(files: Mapping[str, _File], found: Scan, rivals: Mapping[Key, tuple[str, ...]]) -> tuple[Problem, ...]:
+def _problems(
+    files: Mapping[str, _File], found: Scan, rivals: Mapping[Key, tuple[str, ...]], troubled: frozenset[str]
+) -> tuple[Problem, ...]:
     """All problems, in the order of files."""
     problems = list(found.problems)
     late: dict[str, dict[Key, str]] = {}
     for key, (owner, *others) in rivals.items():
         for path in others:
             late.setdefault(path, {})[key] = owner
-    for path in sorted({path for path, file in files.items() if file.problems} | late.keys()):
+    for path in sorted(troubled | late.keys()):
         problems += files[path].problems
         mine = late.get(path, {})
         for key, placed in files[path].objects.items() if mine else ():
