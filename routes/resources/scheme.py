@@ -72,9 +72,7 @@ _VERSIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "discovery.k8s.io": ("v1",),
 }
 #: Kinds of the Gateway API's own group that exist and are not served.
-_NOT_SERVED = frozenset(
-    {"GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "BackendLBPolicy", "ReferencePolicy"}
-)
+_NOT_SERVED = frozenset({"GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "BackendLBPolicy", "ReferencePolicy"})
 #: Kinds that nobody else's API has: with them, a group that is nearly right is a typing error.
 _UNMISTAKABLE = frozenset({"HTTPRoute", "ReferenceGrant", "GatewayClass", "ListenerSet", "BackendTLSPolicy"})
 
@@ -144,6 +142,15 @@ def _identity(raw: Any) -> tuple[str, str]:
     if raw["kind"].endswith("List") and "items" in raw:
         raise _refused("a list is no object of its own: give its items one by one", "kind")
     return raw["apiVersion"], raw["kind"]
+
+
+def not_served(raw: Mapping[str, Any]) -> bool:
+    """Whether :func:`parse` passes over ``raw`` though it is meant for a gateway: a kind of the Gateway API that is
+    not served here."""
+    api_version, kind = str(raw.get("apiVersion")), str(raw.get("kind"))
+    if api_version == v1alpha1.API_VERSION:
+        return kind in _OLDER and _OLDER[kind][1] is None
+    return api_version.rpartition("/")[0] == GATEWAY_GROUP and kind in _NOT_SERVED
 
 
 def _pass_over(api_version: str, kind: str, *, strict: bool) -> None:
