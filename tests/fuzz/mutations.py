@@ -26,7 +26,8 @@ SCALARS = (
     '""', "[]", "{}", "- x", "2024-01-01", "!!binary aGk=", "!!python/object:os.system x", "!secret x", "*nowhere",
     "&a [*a]", "<<: {a: b}", "? x", "|", ">-", "%YAML 1.1", "---", "...", "\u202e\u0000", "\ud83d\ude00".encode(
         "utf-16", "surrogatepass").decode("utf-16"), "\u00e4\u0308\u200b", "\x07", "a" * 70_000, "[" * 300,
-    "{a: " * 150, "- " * 200, "@", "`", "\t", "# end", "*.example.com", "/../..", "%2f", "default/../x", "../../etc/passwd",
+    "{a: " * 150,
+    "- " * 200, "@", "`", "\t", "# end", "*.example.com", "/../..", "%2f", "default/../x", "../../etc/passwd",
 )  # fmt: skip
 
 VALUES: tuple[Any, ...] = (
@@ -38,7 +39,7 @@ VALUES: tuple[Any, ...] = (
 def mutated(text: str, random: Random) -> bytes:
     """``text`` with one to three mutations."""
     for _ in range(random.choice((1, 1, 2, 3))):
-        text = random.choice(TEXTUAL if random.random() < 0.6 else STRUCTURAL)(text, random)
+        text = random.choice(TEXTUAL if random.random() < 0.4 else STRUCTURAL)(text, random)
     data = text.encode("utf-8", "surrogatepass")
     return random.choice(BINARY)(data, random) if random.random() < 0.15 else data
 
