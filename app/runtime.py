@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Self
 
 import uvicorn
@@ -21,7 +21,6 @@ from app.settings import Settings
 from app.upstream.endpoints import Endpoints
 from app.upstream.resolver import Resolver
 from app.upstream.transport import UpstreamTransport
-from routes.graph.nodes import DNSName
 from routes.table.types import RoutingTable, Rule
 
 logger = logging.getLogger(__name__)
@@ -135,17 +134,11 @@ class Runtime:
         self._stack.push_async_callback(sockets.drain, 0.0)
 
     async def _swap(self, state: State) -> None:
-        self._resolver.watch(_names(state.rules))
+        if self.state is None or state.names is not self.state.names:
+            self._resolver.watch(state.names)
         if self._listeners is not None:
             # Before the table names a certificate it must be there.
             self._listeners.certify(state.table)
         self.state, self.table = state, state.table
         if self._listeners is not None:
             await self._listeners.sync()
-
-
-def _names(rules: Iterable[Rule]) -> Iterator[DNSName]:
-    for rule in rules:
-        for backend in rule.backends:
-            if backend.dns is not None:
-                yield backend.dns

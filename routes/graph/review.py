@@ -1,7 +1,8 @@
 """What a person should know of a graph: every part that is not served, and what is probably not meant."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from routes.graph.listenersets import is_for_gateway, parent_of
 from routes.graph.nodes import (
@@ -243,3 +244,36 @@ def _policy(policy: PolicyNode) -> Iterator[Problem]:
             yield Problem(f"{condition.reason}: {condition.message}", key=key, field=field)
     for name in policy.source.spec.options:
         yield Problem(f"{name} is not known and has no effect", Severity.WARNING, key, "spec.options")
+
+
+class Reviewing:
+    """Follows graphs as they change, and tells all problems of each; those of what did not change are kept."""
+
+    def __init__(self) -> None:
+        # The mutable state, changed by follow alone.
+        self._names = Names(frozenset(), frozenset())
+        self._others: tuple[Problem, ...] = ()
+        self._of_routes: dict[Key, tuple[Problem, ...]] = {}
+        self._shadows = Shadows()
+
+    def follow(self, graph: Graph, changed: Collection[Key], *, others: bool) -> Iterator[Problem]:
+        """What :func:`review` says, in another order. Of all routes only ``changed`` differ from those of the last
+        graph, and nothing else does unless ``others`` says so."""
+        if others:
+            self._others = tuple(review_parents(graph))
+            names = Names.of(graph)
+            if names != self._names:
+                self._names, changed_names = names, graph.routes
+                self._review(graph, changed_names)
+        self._review(graph, changed)
+        shadowed = self._shadows.follow(graph.routes, changed)
+        return chain(self._others, *self._of_routes.values(), *shadowed.values())
+
+    def _review(self, graph: Graph, keys: Iterable[Key]) -> None:
+        for key in keys:
+            node = graph.routes.get(key)
+            problems = tuple(review_route(node, self._names)) if node is not None else ()
+            if problems:
+                self._of_routes[key] = problems
+            else:
+                self._of_routes.pop(key, None)

@@ -2,6 +2,7 @@
 
 from bisect import insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from routes.graph.hostnames import meeting
@@ -32,14 +33,17 @@ class Compiler(Generic[H]):
     """Makes one table after the other, each from the one before: what did not change is shared, down to the lists.
 
     ``handler`` gets a rule and what its place was served by before, None for a new one. It is called for each rule of
-    a route that changed, and answers with the same where the rule did not.
+    a route that changed, and answers with the same where the rule did not. ``handlers`` are what served before the
+    first table, if anything.
     """
 
-    def __init__(self, handler: Callable[[Rule, H | None], H]) -> None:
+    def __init__(
+        self, handler: Callable[[Rule, H | None], H], handlers: Mapping[Key, Sequence[H]] = MappingProxyType({})
+    ) -> None:
         self._handler = handler
         # The mutable state, changed by compile alone.
         self._routes: Mapping[Key, RouteNode] = {}
-        self._handlers: dict[Key, tuple[H, ...]] = {}
+        self._handlers: dict[Key, Sequence[H]] = dict(handlers)
         self._hosts: dict[ListenerKey, tuple[str, HostMap[VirtualHost[H]]]] = {}
 
     @property
@@ -76,7 +80,7 @@ class Compiler(Generic[H]):
 
     def _serve(self, key: Key, route: RouteNode | None) -> None:
         """Find what serves the rules of a route, if it is attached to anything."""
-        before = self._handlers.pop(key, ())
+        before = self._handlers.pop(key, None) or ()
         if route is not None and any(parent.attachments for parent in route.parents):
             self._handlers[key] = tuple(
                 self._handler(_rule(key, rule), before[index] if index < len(before) else None)

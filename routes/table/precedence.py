@@ -26,8 +26,8 @@ HTTPRouteRule.matches says, in this order:
 with the longest pattern first, as with Envoy Gateway and as nginx has it for its locations: who writes a pattern means
 something special, and behind prefixes every "/" would hide it. A header or query match counts the same of either type.
 
-1, 2 and the patterns are the order in which :class:`~routes.table.paths.PathMap` looks; the rest is the order of each of
-its lists, made here.
+1, 2 and the patterns are the order in which :class:`~routes.table.paths.PathMap` looks; the rest is the order of each
+of its lists, made here.
 """
 
 from collections.abc import Sized

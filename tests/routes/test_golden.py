@@ -36,9 +36,7 @@ def name_of(path: Path) -> str:
 
 
 def options_of(given: dict[str, Any]) -> Options:
-    usual = Options(
-        check_certificate=check_pair, check_authorities=check_authorities, certificate_names=dns_names
-    )
+    usual = Options(check_certificate=check_pair, check_authorities=check_authorities, certificate_names=dns_names)
     return Options(
         controller_name=given.pop("controllerName", usual.controller_name),
         app_label_selector=given.pop("appLabelSelector", usual.app_label_selector),

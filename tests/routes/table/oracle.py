@@ -1,4 +1,4 @@
-"""The sections "Hostname", "Precedence" and "HTTPRouteMatch" of the Gateway API, read literally and without any index."""
+"""The sections "Hostname", "Precedence" and "HTTPRouteMatch" of the Gateway API, read literally, without any index."""
 
 import re
 from collections.abc import Iterator

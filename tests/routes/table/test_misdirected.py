@@ -27,7 +27,8 @@ spec: {parentRefs: [{name: gw, sectionName: any}], hostnames: [example.org]}
 ---
 kind: HTTPRoute
 metadata: {name: others}
-spec: {parentRefs: [{name: gw, sectionName: second}, {name: gw, sectionName: wildcard}, {name: gw, sectionName: fourth}]}
+spec:
+  parentRefs: [{name: gw, sectionName: second}, {name: gw, sectionName: wildcard}, {name: gw, sectionName: fourth}]
 """
 
 
