@@ -60,10 +60,11 @@ class Reconciler:
         self._make = make
         self._swap = swap
         self._turn = asyncio.Lock()
+        # Set where there is news of the sockets.
+        self._told = asyncio.Event()
         # The mutable state, changed by _reconcile and what it calls alone.
         self._snapshot = Snapshot()
         self._sockets = Sockets()
-        self._told = asyncio.Event()
         self._reported: tuple[Problem, ...] = ()
         self._builder = _Builder(options, make, {})
         self._logged: set[Problem] = set()
@@ -81,7 +82,7 @@ class Reconciler:
                     await self._try(change)
 
     def sockets(self, feedback: Sockets) -> None:
-        """Hear what came of the sockets that the last table asked for; what is new goes into the next build."""
+        """Hear what came of the sockets that the last table asked for; :meth:`follow` builds with what is new."""
         if feedback != self._sockets:
             self._sockets = feedback
             self._told.set()

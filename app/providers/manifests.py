@@ -6,10 +6,10 @@ from typing import Any
 
 from app.providers.documents import Document, Lines, Span, json_documents, yaml_documents
 from app.providers.yamltext import Mistake, Path, UnreadableError, steps
-from routes.problems import Problem
+from routes.problems import Problem, Severity
 from routes.resources.errors import ManifestError, field_name
 from routes.resources.meta import Key, Resource
-from routes.resources.scheme import SUPPORTED, ExtensionKinds, model_of, parse
+from routes.resources.scheme import SUPPORTED, ExtensionKinds, model_of, not_served, parse
 
 MAX_BYTES = 32 * 2**20
 
@@ -151,6 +151,14 @@ class _Reader:
                 mistakes.append(Mistake(at, each.message, document.line(at)))
             self._refuse(document, path, value, mistakes)
             return
+        if resource is None and not_served(value):
+            self._problem(
+                f"{value['kind']} is not served: it has no effect",
+                _key(value, self._extensions),
+                "",
+                document.begins(path),
+                Severity.WARNING,
+            )
         if resource is not None and self._first(resource.key, document.begins(path)):
             span = document.span(path)
             self.objects[resource.key] = Definition(resource, self._lines[resource.key], span)
@@ -173,8 +181,10 @@ class _Reader:
         self._problem(message, key, "", line)
         return False
 
-    def _problem(self, message: str, key: Key | None, field: str, line: int) -> None:
-        self.problems.append(Problem(message, key=key, field=field, file=self._file, line=line))
+    def _problem(
+        self, message: str, key: Key | None, field: str, line: int, severity: Severity = Severity.ERROR
+    ) -> None:
+        self.problems.append(Problem(message, severity, key, field, self._file, line))
 
 
 #: A mistake here leaves open which object it is.

@@ -144,6 +144,15 @@ def _identity(raw: Any) -> tuple[str, str]:
     return raw["apiVersion"], raw["kind"]
 
 
+def not_served(raw: Mapping[str, Any]) -> bool:
+    """Whether :func:`parse` passes over ``raw`` though it is meant for a gateway: a kind of the Gateway API that is
+    not served here."""
+    api_version, kind = str(raw.get("apiVersion")), str(raw.get("kind"))
+    if api_version == v1alpha1.API_VERSION:
+        return kind in _OLDER and _OLDER[kind][1] is None
+    return api_version.rpartition("/")[0] == GATEWAY_GROUP and kind in _NOT_SERVED
+
+
 def _pass_over(api_version: str, kind: str, *, strict: bool) -> None:
     """Refuses what was meant for this gateway and is misspelled; says nothing about all that was not."""
     group, slash, version = api_version.rpartition("/")

@@ -168,14 +168,13 @@ def test_a_connection_in_tls_moves_and_ends_with_its_listener_as_one_in_clear_do
 
 def test_an_answer_under_way_comes_to_its_end_when_its_listener_is_taken_away(folder: Path) -> None:
     port, other = free_port(), free_port()
-    requests: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as slow:
         write(folder / "slow.yaml", *backend("slow", slow.getsockname()[1]), route("slow", "slow", gateway="one"))
         write(folder / "gateway.yaml", gateway_object("one", http_listener(port), http_listener(other, "other")))
         with running(folder) as process, Connection(port) as client:
             client.begin("GET", "/", "whoami")
-            requests.append(slow.accept()[0])
-            with closing(requests[0]) as upstream:
+            with closing(slow.accept()[0]) as upstream:
+                assert upstream.recv(65536).startswith(b"GET / ")
                 upstream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhe")
                 write(folder / "gateway.yaml", gateway_object("one", http_listener(other, "other")))
                 process.wait_for(rf"default/one:{port}: 127\.0\.0\.1:{port} closed")
