@@ -83,6 +83,10 @@ def filter_fault(filter_: HTTPRouteFilter) -> str:
     """What of a filter is not served, whatever it refers to; "" if all is."""
     if filter_.external_auth is not None and filter_.external_auth.protocol == "GRPC":
         return "externalAuth.protocol: GRPC is not served, only HTTP is"
+    headers = filter_.request_header_modifier or filter_.response_header_modifier
+    if headers is not None and headers.unmodifiable:
+        names = ", ".join(headers.unmodifiable)
+        return f"{names}: no filter changes what frames a message or belongs to a connection, and Host is only set"
     return ""
 
 
