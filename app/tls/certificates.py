@@ -52,8 +52,7 @@ def dns_names(certificate: bytes) -> tuple[str, ...]:
 def check_authorities(authorities: str) -> str:
     """What is wrong with the certificates of authorities, PEM; "" if there is at least one and all can be read.
 
-    Only those that are read as a whole are taken: of a bundle with a broken part nobody knows what it should say. An
-    expired certificate is not wrong, and signs nothing.
+    One that has expired is not wrong: nothing that it signed is believed.
     """
     try:
         x509.load_pem_x509_certificates(authorities.encode())

@@ -270,7 +270,7 @@ def policy_target_not_found(generation: int, message: str) -> Condition:
 
 
 def policy_invalid(generation: int, message: str) -> Condition:
-    """A set of well-known certificates that we do not have."""
+    """A set of well-known certificates that we do not have, or something that only a newer version of the API knows."""
     return Condition("Accepted", False, "Invalid", message, generation)
 
 

@@ -1,5 +1,6 @@
 """BackendTLSPolicies: which Services are spoken to by TLS, whom their certificates must name, and who says so."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,11 +10,12 @@ from routes.graph.seniority import seniority
 from routes.resources.core import ConfigMap, Service
 from routes.resources.filters import LocalObjectReference
 from routes.resources.meta import CORE_GROUP, Key
-from routes.resources.policy import BackendTLSPolicy, PolicyTargetReference
+from routes.resources.policy import BackendTLSPolicy, PolicyTargetReference, UnreadableBackendTLSPolicy
 from routes.snapshot import Snapshot
 
 #: The key of a ConfigMap under which the certificates of authorities stand.
 AUTHORITIES = "ca.crt"
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----")
 
 #: A Service, and the name of one of its ports or None for all of them: what two policies may both want.
 Target = tuple[Key, str | None]
@@ -62,7 +64,7 @@ def policy_node(
     authorities, refused = _authorities(policy, config_maps, options)
     validation = policy.spec.validation
     well_known = validation.well_known_ca_certificates
-    invalid = ""
+    invalid = policy.fault if isinstance(policy, UnreadableBackendTLSPolicy) else ""
     if well_known not in (None, "System"):
         invalid = f"wellKnownCACertificates: {well_known} is not known, only System is"
     elif validation.ca_certificate_refs is not None and not authorities:
@@ -199,8 +201,10 @@ def _authority(
     text = config.data.get(AUTHORITIES, "")
     if not text:
         return "", "InvalidCACertificateRef", f"{key} has no {AUTHORITIES}"
-    fault = options.check_authorities(text)
-    return text, "InvalidCACertificateRef", f"{key}: {AUTHORITIES} {fault}" if fault else ""
+    # Bundles name their authorities between the certificates, in whatever script: only the certificates are kept.
+    certificates = "\n".join(_CERTIFICATE.findall(text))
+    fault = options.check_authorities(certificates) if certificates else "holds no PEM certificate"
+    return certificates, "InvalidCACertificateRef", f"{key}: {AUTHORITIES} {fault}" if fault else ""
 
 
 def _in_vain(policy: BackendTLSPolicy) -> Iterable[str]:

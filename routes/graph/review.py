@@ -193,9 +193,6 @@ def _rules(route: RouteNode) -> Iterator[Problem]:
     key = route.source.key
     # Where a person finds them: v1alpha1 has another name for the list.
     refs = "forwardTo" if isinstance(route.source, SelectedHTTPRoute) else "backendRefs"
-    if route.source.spec.use_default_gateways == "All":
-        message = "has no effect: no Gateway is a default one"
-        yield Problem(message, Severity.WARNING, key, "spec.useDefaultGateways")
     for rule in route.rules:
         field = f"spec.rules[{rule.index}]"
         # A redirect answers by itself, and what somebody's own filter does nobody here knows.

@@ -1,6 +1,6 @@
 """Matches that say the same as one that wins over them on the same listener, and so are never reached."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ class _Place(NamedTuple):
     owner: Key
     listener: str
     hostname: str
-    match: HTTPRouteMatch
+    match: Hashable
 
 
 class _Winner(NamedTuple):
@@ -113,7 +113,20 @@ def _claims_of(route: RouteNode | None) -> Iterator[tuple[_Place, int, int]]:
             for hostname in route.source.spec.hostnames or ("",):
                 for rule in route.rules:
                     for index, match in enumerate(rule.source.matches):
-                        yield _Place(parent.owner, attachment.listener, hostname, match), rule.index, index
+                        place = _Place(parent.owner, attachment.listener, hostname, _meaning(match))
+                        yield place, rule.index, index
+
+
+def _meaning(match: HTTPRouteMatch) -> Hashable:
+    """Equal for matches that take the same requests: headers and parameters in any order, of a name only the first."""
+    path = match.path.value.rstrip("/") if match.path.type == "PathPrefix" else match.path.value
+    if not match.headers and not match.query_params:
+        return match.path.type, path, match.method
+    headers: dict[str, tuple[str, str]] = {}
+    for header in match.headers:
+        headers.setdefault(header.name.lower(), (header.type, header.value))
+    parameters = frozenset((each.name, each.type, each.value) for each in match.query_params)
+    return match.path.type, path, match.method, frozenset(headers.items()), parameters
 
 
 def _winner(place: _Place, claimants: tuple[Key, ...], routes: Mapping[Key, RouteNode]) -> _Winner | None:

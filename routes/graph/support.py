@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 from routes.regex import pattern_fault
 from routes.resources.filters import HTTPHeaderFilter, HTTPRouteFilter
-from routes.resources.http import HTTPRouteMatch, HTTPRouteRule, UnreadableRule
+from routes.resources.http import (
+    HTTPHeaderMatch,
+    HTTPQueryParamMatch,
+    HTTPRouteMatch,
+    HTTPRouteRule,
+    UnreadableRule,
+)
 
 UNSUPPORTED_VALUE = "UnsupportedValue"
 INCOMPATIBLE_FILTERS = "IncompatibleFilters"
@@ -40,19 +46,24 @@ def _faults(rule: HTTPRouteRule) -> Iterator[Fault]:
             yield Fault(UNSUPPORTED_VALUE, f"matches[{index}].{place}: no regular expression of RE2: {fault}")
     yield from _filter_faults("filters", rule.filters)
     for index, backend in enumerate(rule.backend_refs):
-        place = f"backendRefs[{index}].filters"
-        yield from _filter_faults(place, backend.filters)
-        yield from _together(place, rule.filters, backend.filters)
+        if backend.filters:
+            place = f"backendRefs[{index}].filters"
+            yield from _filter_faults(place, backend.filters)
+            yield from _together(place, rule.filters, backend.filters)
 
 
 def _pattern_faults(match: HTTPRouteMatch) -> Iterator[tuple[str, str]]:
     """The places of patterns that cannot be compiled, and what is wrong with them."""
-    parts = [("path", match.path.type, match.path.value)]
-    parts += [(f"headers[{index}]", each.type, each.value) for index, each in enumerate(match.headers)]
-    parts += [(f"queryParams[{index}]", each.type, each.value) for index, each in enumerate(match.query_params)]
-    for place, type_, value in parts:
-        if type_ == "RegularExpression" and (fault := pattern_fault(value)):
-            yield f"{place}.value", fault
+    if match.path.type == "RegularExpression" and (fault := pattern_fault(match.path.value)):
+        yield "path.value", fault
+    predicates: tuple[tuple[str, Sequence[HTTPHeaderMatch | HTTPQueryParamMatch]], ...] = (
+        ("headers", match.headers),
+        ("queryParams", match.query_params),
+    )
+    for name, parts in predicates:
+        for index, part in enumerate(parts):
+            if part.type == "RegularExpression" and (fault := pattern_fault(part.value)):
+                yield f"{name}[{index}].value", fault
 
 
 def _filter_faults(place: str, filters: Iterable[HTTPRouteFilter]) -> Iterator[Fault]:

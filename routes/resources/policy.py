@@ -134,3 +134,12 @@ class BackendTLSPolicy(Resource):
     api_version: str = f"{GATEWAY_GROUP}/v1"
     kind: Literal["BackendTLSPolicy"] = "BackendTLSPolicy"
     spec: BackendTLSPolicySpec
+
+
+class UnreadableBackendTLSPolicy(BackendTLSPolicy):
+    """A policy of a newer version of the API: what it is for is known, what it asks of backends is not.
+
+    ``fault`` is what is wrong with its ``validation``, which holds nothing that was written.
+    """
+
+    fault: str

@@ -4,7 +4,7 @@ Every version comes out as v1. Kinds that a cluster also holds and that no gatew
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -23,6 +23,7 @@ from routes.resources.errors import (
 )
 from routes.resources.extension import Extension
 from routes.resources.meta import CORE_GROUP, DNS_SUBDOMAIN, GATEWAY_GROUP, V1ALPHA1_GROUP, Resource
+from routes.resources.salvage import SAVED_IN_PART
 
 __all__ = ["SUPPORTED", "ConversionError", "FieldError", "ManifestError", "parse"]
 
@@ -87,10 +88,9 @@ def parse(raw: Mapping[str, Any], *, strict: bool = True, extensions: ExtensionK
     """The model of a decoded manifest, in v1 form, or None for a kind that is passed over.
 
     ``strict`` refuses unknown fields, as is right for what a person wrote; an API server's objects may come from a
-    newer version and are read with ``strict=False``: then a rule of an HTTPRoute that cannot be read becomes an
-    :class:`~routes.resources.http.UnreadableRule`, and the others are served. ``status`` is dropped, a field that is
-    null counts as left out, and namespaces are as kubectl would have them: "default" where one is missing, none on a
-    cluster-wide kind.
+    newer version and are read with ``strict=False``, in part where that makes sense
+    (:mod:`routes.resources.salvage`). ``status`` is dropped, a field that is null counts as left out, and namespaces
+    are as kubectl would have them: "default" where one is missing, none on a cluster-wide kind.
 
     Objects of the groups and kinds in ``extensions``, in whatever version, become an
     :class:`~routes.resources.extension.Extension`, unless the kind is one that is known here.
@@ -215,45 +215,16 @@ def _validated(model: type[Resource], document: dict[str, Any], *, strict: bool)
     except ValidationError as error:
         # Looking for nulls only now keeps the usual case, a document without mistakes, fast.
         pruned = _without_nulls(document)
-        if pruned is document and (strict or model is not http.HTTPRoute):
+        if pruned is document and (strict or model not in SAVED_IN_PART):
             raise ManifestError(_errors(error, model, document)) from None
     try:
         return model.model_validate(pruned, extra=extra, by_alias=True, by_name=False)
     except ValidationError as error:
         errors = _errors(error, model, pruned)
-        saved = _without_bad_rules(pruned, errors) if not strict and model is http.HTTPRoute else None
+        saved = SAVED_IN_PART[model](pruned, errors) if not strict and model in SAVED_IN_PART else None
         if saved is None:
             raise ManifestError(errors) from None
         return saved
-
-
-def _without_bad_rules(document: dict[str, Any], errors: Sequence[FieldError]) -> http.HTTPRoute | None:
-    """The route with what can be read of the rules that have ``errors``; None where they are not in rules alone."""
-    faults: dict[int, list[FieldError]] = {}
-    for error in errors:
-        match error.path:
-            case ("spec", "rules", int(index), *rest):
-                faults.setdefault(index, []).append(FieldError(tuple(rest), error.message))
-            case _:
-                return None
-    rules = list(document["spec"]["rules"])
-    for index, found in faults.items():
-        bad = {error.path[1] for error in found if len(error.path) > 1 and error.path[0] == "matches"}
-        whole = any(error.path in ((), ("matches",)) for error in found)
-        matches = [] if whole else [each for at, each in enumerate(rules[index].get("matches", [{}])) if at not in bad]
-        rules[index] = {"matches": matches}
-    spec = {**document["spec"], "rules": rules}
-    try:
-        route = http.HTTPRoute.model_validate({**document, "spec": spec}, extra="ignore", by_alias=True, by_name=False)
-    except ValidationError:
-        return None
-    read = list(route.spec.rules)
-    for index, found in faults.items():
-        # Not validated: no match at all would become one that takes everything.
-        kept = read[index].matches if rules[index]["matches"] else ()
-        fault = "; ".join(map(str, found))
-        read[index] = http.UnreadableRule(fault=fault).model_copy(update={"matches": kept})
-    return route.model_copy(update={"spec": route.spec.model_copy(update={"rules": tuple(read)})})
 
 
 def _errors(error: ValidationError, model: type[Resource], document: dict[str, Any]) -> tuple[FieldError, ...]:

@@ -4,7 +4,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from routes.graph.nodes import BackendProtocol
-from routes.resources.filters import HTTPHeaderFilter
+from routes.resources.filters import (
+    HTTPCORSFilter,
+    HTTPHeaderFilter,
+    HTTPRequestMirrorFilter,
+    HTTPRequestRedirectFilter,
+)
 from routes.resources.http import SessionPersistence
 from routes.resources.meta import Model
 from routes.table.types import Backend, Filter, Rule
@@ -31,9 +36,8 @@ def describe_filters(filters: Iterable[Filter]) -> list[dict[str, Any]]:
 
 def describe_backend(backend: Backend) -> str | dict[str, Any]:
     """Weight, name and where requests go, and under it the filters that only they pass."""
-    if backend.filters:
-        return {_way(backend): describe_filters(backend.filters)}
-    return _way(backend)
+    way = f"{backend.weight} × {_way(backend)}"
+    return {way: describe_filters(backend.filters)} if backend.filters else way
 
 
 def _way(backend: Backend) -> str:
@@ -50,7 +54,7 @@ def _way(backend: Backend) -> str:
         where = f"TLS{asked} as {' or '.join(names)} by {signed} {where}"
     if backend.protocol != BackendProtocol.HTTP:
         where = f"{backend.protocol} {where}"
-    return f"{backend.weight} × {backend.name} → {where}"
+    return f"{backend.name} → {where}"
 
 
 def _config(filter_: Filter) -> Any:
@@ -65,14 +69,21 @@ def _config(filter_: Filter) -> Any:
     if filter_.extension is not None:
         return str(filter_.extension.key)
     if filter_.backend is not None:
-        return {"to": _way(filter_.backend)} | _settings(config, "backend_ref")
+        asked = {"to": _way(filter_.backend)} | _settings(config, "backend_ref")
+        if isinstance(config, HTTPRequestMirrorFilter) and config.fraction is not None:
+            asked["fraction"] = f"{config.fraction.numerator} of {config.fraction.denominator}"
+        return asked
+    if isinstance(config, HTTPRequestRedirectFilter):
+        return {"statusCode": config.status_code} | _settings(config)
+    if isinstance(config, HTTPCORSFilter):
+        return _settings(config) | {"maxAge": config.max_age}
     return _settings(config)
 
 
 def _settings(model: Model, *leave_out: str) -> dict[str, Any]:
     """What ``model`` sets, a value a field: lists joined, and of a model within it the values alone."""
     dumped = model.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True, exclude=set(leave_out))
-    return {name: _value(value) for name, value in dumped.items()}
+    return {name: _value(value) for name, value in dumped.items() if value != {}}
 
 
 def _value(value: Any) -> Any:

@@ -116,6 +116,16 @@ def test_it_is_a_provider(tmp_path: Path) -> None:
     assert asyncio.run(FileProvider([]).load()) == Change((), (), ())
 
 
+def test_objects_of_somebody_elses_kind_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
+    text = "apiVersion: example.com/v1\nkind: RateLimit\nmetadata: {name: a}\nspec: {perSecond: 5}\n"
+    (tmp_path / "a.yaml").write_text(text)
+    (tmp_path / "b.yaml").write_text(text.replace("name: a", "name: b") + "bad: field\n")
+    assert asyncio.run(FileProvider([tmp_path]).load()).upserts == ()
+    change = asyncio.run(FileProvider([tmp_path], extensions=frozenset({("example.com", "RateLimit")})).load())
+    assert [str(resource.key) for resource in change.upserts] == ["RateLimit default/a"]
+    assert [str(problem.key) for problem in change.problems or ()] == ["RateLimit default/b"]
+
+
 # --- which files
 
 
