@@ -150,7 +150,7 @@ REQUESTS: list[tuple[tuple[str, ...], str, str]] = [
     (
         ("http-request-mirroring/httproute-mirroring",),
         "GET http://mirror.example/",
-        "RequestMirror to: 1 × default/foo-v2:8080 → 192.0.2.1:8000 > 1×foo-v1",
+        "RequestMirror to: default/foo-v2:8080 → 192.0.2.1:8000 > 1×foo-v1",
     ),
     (
         ("http-route-attachment/gateway-strict", "http-route-attachment/httproute", "0-namespaces"),
