@@ -56,12 +56,12 @@ REQUESTS: list[tuple[tuple[str, ...], str, str]] = [
         "500: CustomBackend of group 'acme.io': a backend is a Service of the core group",
     ),
     (("http-filter",), "GET http://my.filter.com:8000/", "RequestHeaderModifier add: my-header > 1×my-filter-svc1"),
-    (("http-redirect",), "GET http://my-filter.example.com/", "RequestRedirect scheme: https >"),
+    (("http-redirect",), "GET http://my-filter.example.com/", "RequestRedirect statusCode: 302, scheme: https >"),
     (("http-redirect",), "GET https://my-filter.example.com/", "1×my-filter-svc1"),
     (
         ("http-redirect-path", "http-redirect"),
         "GET http://my-filter.example.com/",
-        "RequestRedirect path: ReplaceFullPath /foo >",
+        "RequestRedirect statusCode: 302, path: ReplaceFullPath /foo >",
     ),
     (("http-rewrite", "http-redirect"), "GET http://my-filter.example.com/", "500: the rule has no backends"),
     (
@@ -99,33 +99,33 @@ REQUESTS: list[tuple[tuple[str, ...], str, str]] = [
     (
         (REDIRECT + "redirect-303",),
         "POST http://forms.example.com/submit-form",
-        "RequestRedirect path: ReplaceFullPath /thank-you, statusCode: 303 >",
+        "RequestRedirect statusCode: 303, path: ReplaceFullPath /thank-you >",
     ),
     ((REDIRECT + "redirect-303",), "GET http://forms.example.com/submit-form", "404"),
     (
         (REDIRECT + "redirect-307",),
         "PUT http://api.example.com/api/v1/x",
-        "RequestRedirect path: ReplaceFullPath /api/v2, statusCode: 307 >",
+        "RequestRedirect statusCode: 307, path: ReplaceFullPath /api/v2 >",
     ),
     (
         (REDIRECT + "redirect-308",),
         "POST http://api.example.com/old-api",
-        "RequestRedirect path: ReplaceFullPath /new-api, statusCode: 308 >",
+        "RequestRedirect statusCode: 308, path: ReplaceFullPath /new-api >",
     ),
     (
         (REDIRECT + "redirect-full",),
         "GET http://redirect.example:8000/cayenne/pot",
-        "RequestRedirect path: ReplaceFullPath /paprika >",
+        "RequestRedirect statusCode: 302, path: ReplaceFullPath /paprika >",
     ),
     (
         (REDIRECT + "redirect-prefix",),
         "GET http://redirect.example:8000/cayenne/pot",
-        "RequestRedirect path: ReplacePrefixMatch /paprika >",
+        "RequestRedirect statusCode: 302, path: ReplacePrefixMatch /paprika >",
     ),
     (
         (REDIRECT + "redirect-http", REDIRECT + "redirect-https", "http-redirect-rewrite/gateway-redirect-http-https"),
         "GET http://redirect.example/",
-        "RequestRedirect scheme: https, statusCode: 301 >",
+        "RequestRedirect statusCode: 301, scheme: https >",
     ),
     (
         (REDIRECT + "redirect-http", REDIRECT + "redirect-https", "http-redirect-rewrite/gateway-redirect-http-https"),
@@ -150,7 +150,7 @@ REQUESTS: list[tuple[tuple[str, ...], str, str]] = [
     (
         ("http-request-mirroring/httproute-mirroring",),
         "GET http://mirror.example/",
-        "RequestMirror to: 1 × default/foo-v2:8080 → 192.0.2.1:8000 > 1×foo-v1",
+        "RequestMirror to: default/foo-v2:8080 → 192.0.2.1:8000 > 1×foo-v1",
     ),
     (
         ("http-route-attachment/gateway-strict", "http-route-attachment/httproute", "0-namespaces"),
@@ -167,7 +167,7 @@ REQUESTS: list[tuple[tuple[str, ...], str, str]] = [
     (SITE, "GET https://foo.example.com/", "1×home"),
     (SITE, "GET https://foo.example.com/store", "1×store"),
     (("simple-gateway/gateway", "simple-gateway/httproute"), "GET http://a.example/", "1×foo-svc"),
-    (SHOP, "GET http://foo.example.com/", "RequestRedirect scheme: https, port: 443 >"),
+    (SHOP, "GET http://foo.example.com/", "RequestRedirect statusCode: 302, scheme: https, port: 443 >"),
     (SHOP, "GET https://foo.example.com/", "1×foo-app"),
     (SHOP, "GET https://bar.example.com/", "1×bar-app"),
     (SHOP, "GET https://other.example.com/", "404"),
