@@ -14,6 +14,7 @@ from pathlib import Path
 
 from watchfiles import awatch
 
+from app.providers.again import Parts, read_again
 from app.providers.base import Change, Place
 from app.providers.documents import Span
 from app.providers.folders import (
@@ -29,7 +30,7 @@ from app.providers.folders import (
     signature_of,
 )
 from app.providers.inotify import Inotify
-from app.providers.manifests import Manifests, lines_of, read_manifests, too_large, unusable
+from app.providers.manifests import Definition, Manifests, lines_of, too_large, unusable
 from app.providers.yamltext import steps
 from routes.problems import Problem
 from routes.resources.meta import Key, Resource
@@ -57,6 +58,9 @@ class _Placed:
     span: Span | None
 
 
+_NO_PARTS = Parts()
+
+
 @dataclass(frozen=True, slots=True)
 class _File:
     """What is held of a file. ``signature`` None: there was no reading it, and it is tried again at every scan.
@@ -68,6 +72,7 @@ class _File:
     settled: bool = True
     objects: Mapping[Key, _Placed] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    parts: Parts = _NO_PARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,8 +374,14 @@ def _load(path: str, old: _File, read: Callable[[str], tuple[Signature, bytes]],
         return _merge(path, old, None, unusable(path, reason(error)))
     if large := too_large(signature.size):
         return _merge(path, old, signature, unusable(path, large))
+    before = {
+        key: Definition(placed.resource, placed.line, placed.span)
+        for key, placed in (old.objects.items() if old.parts.known else ())
+        if placed.span is not None
+    }
     with _uncollected():
-        return _merge(path, old, signature, read_manifests(data, path, extensions))
+        manifests, parts = read_again(data, path, extensions, old.parts, before)
+        return replace(_merge(path, old, signature, manifests), parts=parts)
 
 
 @contextmanager

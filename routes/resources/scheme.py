@@ -24,6 +24,7 @@ from routes.resources.errors import (
 from routes.resources.extension import Extension
 from routes.resources.meta import CORE_GROUP, DNS_SUBDOMAIN, GATEWAY_GROUP, V1ALPHA1_GROUP, Resource
 from routes.resources.salvage import SAVED_IN_PART
+from routes.resources.sharing import shared
 
 __all__ = ["SUPPORTED", "ConversionError", "FieldError", "ManifestError", "parse"]
 
@@ -109,9 +110,9 @@ def parse(raw: Mapping[str, Any], *, strict: bool = True, extensions: ExtensionK
     value = _validated(model, document, strict=strict)
     convert = older[1] if older else None
     if convert is None:
-        return None if older else value
+        return None if older else shared(value)
     try:
-        return convert(value)
+        return shared(convert(value))
     except ConversionError as error:
         raise ManifestError([FieldError(error.path, error.message)]) from None
 
@@ -205,6 +206,9 @@ def _document(raw: Mapping[str, Any], model: type[Resource]) -> dict[str, Any]:
         document["metadata"] = {field: value for field, value in metadata.items() if field != "namespace"}
     elif not metadata.get("namespace"):
         document["metadata"] = {**metadata, "namespace": "default"}
+    if "managedFields" in document["metadata"]:
+        # Who set which field, as large as the object, and read by nobody here.
+        document["metadata"] = {**document["metadata"], "managedFields": None}
     return document
 
 
