@@ -70,7 +70,7 @@ class Rebuilding:
         self._uses: Counter[tuple[Key, Key]] = Counter()
 
     def weight(self, snapshot: Snapshot, changed: Collection[Key]) -> int:
-        """About how many routes are built anew where ``changed`` are not as they were; copying all others counts too."""
+        """About how many routes are built anew where ``changed`` are not as they were, with what copying costs."""
         copying = len(self._graph.routes) // 1000
         changes = [_Change(self._snapshot.get(key), snapshot.get(key)) for key in changed]
         if any(change.of(*_FRAME) for change in changes):
