@@ -70,11 +70,12 @@ class Rebuilding:
         self._uses: Counter[tuple[Key, Key]] = Counter()
 
     def weight(self, snapshot: Snapshot, changed: Collection[Key]) -> int:
-        """About how many routes are built anew where ``changed`` are not as they were."""
+        """About how many routes are built anew where ``changed`` are not as they were, with what copying costs."""
+        copying = len(self._graph.routes) // 1000
         changes = [_Change(self._snapshot.get(key), snapshot.get(key)) for key in changed]
         if any(change.of(*_FRAME) for change in changes):
             return len(self._graph.routes) + len(changed)
-        return len(self._affected(changes, snapshot)) + len(changed)
+        return len(self._affected(changes, snapshot)) + len(changed) + copying
 
     def build(self, snapshot: Snapshot, changed: Collection[Key], sockets: Sockets = _UNKNOWN) -> Step:
         """The graph of ``snapshot``, in which of all objects only ``changed`` are not as they were in the last one."""

@@ -1,7 +1,9 @@
 """Real folders, real notifications. What is waited for is a change, never a time."""
 
 import asyncio
+import errno
 import os
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -18,6 +20,17 @@ from routes.resources.core import ConfigMap
 from routes.resources.meta import Key, Resource
 
 NEVER = 600.0
+
+
+@pytest.fixture(autouse=True, params=["inotify", "watchfiles"])
+def way_of_watching(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of this holds with either: inotify in the event loop, and where that is not to be had watchfiles."""
+
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "not here")
+
+    if request.param == "watchfiles" or not sys.platform.startswith("linux"):
+        monkeypatch.setattr(file_module, "Inotify", none)
 
 
 def config(*names: str, value: str = "x", kind: str = "ConfigMap") -> str:
