@@ -32,6 +32,8 @@ MEDIAN, P99, KIB = 10.0, 30.0, 8.0
 #: Clients that go on asking, and seconds between two of their requests.
 CLIENTS, PAUSE = 4, 0.004
 BURST = 1000
+#: Seconds that a start with the most routes may take.
+PATIENCE = 900.0
 
 _BASE = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -92,7 +94,7 @@ class Gateway:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=ROOT, env=environment, preexec_fn=_on_its_own
             )
-        wait_until_served(self.port, self.process, self.log)
+        wait_until_served(self.port, self.process, self.log, PATIENCE)
         asyncio.run(self._answered(routes - 1))
         self.seconds = time.perf_counter() - begun
 
