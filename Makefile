@@ -40,6 +40,7 @@ lock: install  ## Choose versions anew: for development, and of those what an im
 bench: install  ## Measure what a request costs, side by side with peers; with BENCH=--quick in 3 minutes
 	-@$(BIN)/python -m benchmarks.install
 	@$(BIN)/python -m benchmarks $(BENCH)
+	@$(BIN)/python -m benchmarks.changes $(CHANGES)
 
 endurance: install  ## Move GiBs in bounded memory, and serve ordinary clients among crowds of slow ones
 	@$(BIN)/python -m benchmarks.endurance $(ENDURANCE)

@@ -19,16 +19,20 @@ from app.direct import FAILURE
 from app.lifespan import lifespan_of
 from app.listeners.cycle import Cycle
 from app.listeners.manager import PORT
+from app.listeners.peer import SERVER_NAME
 from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
-from app.proxy import TARGET_PATH, RuleProxy
+from app.proxy import RuleProxy
 from app.runtime import Runtime, StartError
 from app.settings import Settings, complaint
+from app.upstream.fields import Fields
 from middleware.accesslog import AccessLogMiddleware
 from middleware.answer import CYCLE
-from middleware.errors import BadRequest, ErrorMiddleware, GatewayError, NoRoute
+from middleware.errors import BadRequest, ErrorMiddleware, GatewayError, Misdirected, NoRoute
+from middleware.extension import Extensions
 from middleware.forwarded import ForwardedMiddleware
 from middleware.linewriter import LineWriter
+from middleware.scope import LISTENER_PORT, TARGET_PATH
 from middleware.via import ViaMiddleware
 from routes.table.hostnames import host_of
 from routes.table.paths import matched_path
@@ -42,8 +46,10 @@ class Gateway(Starlette):
 
     ``settings`` default to the ``MOONGATE_…`` environment, read when the gateway starts. ``app`` gets the requests and
     WebSockets that no route takes; without it they are answered 404. ``middleware`` are ASGI middleware of your own,
-    around everything. ``listeners``: where a server runs this application as its own, open the sockets of all listeners
-    that the server does not open; otherwise a gateway opens none.
+    around everything. ``filters`` are classes of your own for ExtensionRefs, by the group and kind of the objects that
+    these name, beside those that are installed (:mod:`app.extensions`). ``listeners``: where a server runs this
+    application as its own, open the sockets of all listeners that the server does not open; otherwise a gateway opens
+    none.
 
     It starts with the server's lifespan, with ``async with gateway:``, with ``Starlette(lifespan=gateway.lifespan)``,
     or, where nobody did any of these, at its first request.
@@ -55,11 +61,13 @@ class Gateway(Starlette):
         *,
         app: ASGIApp | None = None,
         middleware: Sequence[Middleware] | None = None,
+        filters: Extensions | None = None,
         listeners: bool = False,
     ) -> None:
         super().__init__(middleware=middleware)
         self._given = settings
         self._inner = app
+        self._filters = filters
         self._opens_listeners = listeners
         # While it runs: the one run, how many asked for it, and who is starting it.
         self._runtime: Runtime | None = None
@@ -78,7 +86,7 @@ class Gateway(Starlette):
 
     @cached_property
     def _stand_ins(self) -> StandIns:
-        return StandIns(self.settings.listener)
+        return StandIns(self.settings.listener, self.settings.ports)
 
     @property
     def runtime(self) -> Runtime:
@@ -134,7 +142,7 @@ class Gateway(Starlette):
             self._runtime.abandon()
             self._runtime, self._starts = None, 0
         if self._starting is None or self._starting.get_loop() is not loop:
-            self._starting = asyncio.ensure_future(Runtime(self.settings).__aenter__())
+            self._starting = asyncio.ensure_future(Runtime(self.settings, self._filters).__aenter__())
         starting = self._starting
         try:
             self._runtime = await asyncio.shield(starting)
@@ -183,11 +191,13 @@ class Gateway(Starlette):
         if runtime is None or self._forwarded is None or self.user_middleware:
             return False
         scope = cycle.scope
+        # What a rule asks of the fields is asked of those that it would get by way of the ASGI call.
+        fields = self._forwarded.fields(scope)
         try:
-            proxy = self._find(scope, runtime.table, ours=True)
-        except BadRequest:
+            proxy = self._find(scope, fields, runtime.table, ours=True)
+        except GatewayError:
             return False
-        return proxy is not None and proxy.at_once(cycle, self._forwarded.fields(scope), self._access_log)
+        return proxy is not None and proxy.at_once(cycle, fields, self._access_log)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -243,7 +253,7 @@ class Gateway(Starlette):
         # A server's connections are all in one loop; asking which one is running is a system call before Python 3.12.
         if runtime is None or (CYCLE not in scope and runtime.loop is not asyncio.get_running_loop()):
             runtime = await self._started_late()
-        proxy = self._find(scope, runtime.table, ours=CYCLE in scope)
+        proxy = self._find(scope, scope["headers"], runtime.table, ours=CYCLE in scope)
         if proxy is not None:
             await proxy(scope, receive, send)
         elif self._inner is not None:
@@ -251,19 +261,21 @@ class Gateway(Starlette):
         else:
             raise NoRoute
 
-    def _find(self, scope: Scope, table: RoutingTable[RuleProxy], *, ours: bool) -> RuleProxy | None:
-        """The rule that takes the request, by the one table that is read here. Raises BadRequest.
+    def _find(self, scope: Scope, headers: Fields, table: RoutingTable[RuleProxy], *, ours: bool) -> RuleProxy | None:
+        """The rule that takes the request, by the one table that is read here. Raises BadRequest, or Misdirected.
 
-        ``ours``: the server that read it is ours, and has refused what it must.
+        ``headers`` are the request's fields, with what we say. ``ours``: the server that read it is ours, and has
+        refused what it must.
         """
         state = scope.get("state")
-        key: PortKey | None = state.get(PORT) if state else None
+        server_name: str | None = None
+        key: PortKey | None = None
+        if state:
+            key, server_name = state.get(PORT), state.get(SERVER_NAME)
         if key is None:
             key = self._stand_ins.find(scope, table)
-        port = table.ports.get(key) if key is not None else None
-        if port is None:
+        if key is None or (port := table.ports.get(key)) is None:
             return None
-        headers = scope["headers"]
         authority = b""
         for name, value in headers:
             if name == b"host":
@@ -277,11 +289,14 @@ class Gateway(Starlette):
         if path is None:
             raise BadRequest("the path could mean another to a backend")
         host = host_of(authority.decode("latin-1"))
+        if server_name is not None and server_name != host and port.misdirected(server_name, host):
+            raise Misdirected(detail=f"{host} on a connection for {server_name}")
         proxy = port.find(host, path, scope.get("method", "GET"), headers, scope["query_string"])
         if proxy is not None:
             if port.in_doubt(host, path):
                 raise BadRequest("the path could mean another to a backend")
             scope[TARGET_PATH] = target
+            scope[LISTENER_PORT] = key.port
         return proxy
 
 

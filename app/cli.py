@@ -1,17 +1,26 @@
-"""The command line: ``moongate``, or ``python -m app``."""
+"""The command line: ``moongate``, or ``python -m app``.
+
+Commands that look at manifests exit with 0 where all is well, with 1 where the manifests have an error (``explain``:
+where nobody would answer the request), and with 2 where the command itself is wrong.
+"""
 
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
 
 from app.settings import Settings, complaint
+
+if TYPE_CHECKING:
+    from app.inspect.loaded import Loaded
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -22,7 +31,7 @@ def main() -> None:
 
 
 class Output(StrEnum):
-    """How problems are printed."""
+    """How results are printed."""
 
     TEXT = "text"
     JSON = "json"
@@ -47,16 +56,92 @@ def run(
     serve(workers=workers)
 
 
-@cli.command()
-def validate(
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders with manifests.")],
-    output: Annotated[Output, typer.Option(help="How to print the problems.")] = Output.TEXT,
-) -> None:
-    """Print every problem of the manifests, with file and line. Exits with 1 where there is an error."""
-    from app.validate import find_problems, print_problems
+_Paths = Annotated[list[Path], typer.Argument(help="Files and folders with manifests.")]
+_Output = Annotated[Output, typer.Option(help="How to print what was found.")]
 
-    problems = asyncio.run(find_problems(paths, _settings().options()))
-    sys.exit(print_problems(problems, as_json=output is Output.JSON))
+
+@cli.command()
+def validate(paths: _Paths, output: _Output = Output.TEXT) -> None:
+    """Print every problem of the manifests, with file and line. Exits with 1 where there is an error."""
+    from app.validate import print_problems
+
+    loaded = _load(paths)
+    sys.exit(print_problems(loaded.problems, as_json=output is Output.JSON))
+
+
+@cli.command()
+def translate(paths: _Paths, output: _Output = Output.TEXT) -> None:
+    """Print what becomes of the manifests: the status of each object, and the routing table."""
+    from app.inspect.printing import as_json, as_yaml, tell
+    from app.inspect.translate import translated
+
+    loaded = _load(paths)
+    found = translated(loaded, _settings().controller_name)
+    if output is Output.JSON:
+        print(as_json(found))
+    else:
+        tell(loaded.problems)
+        print(as_yaml({name: value for name, value in found.items() if name != "problems"}), end="")
+    sys.exit(int(loaded.faulty))
+
+
+@cli.command()
+def status(paths: _Paths, output: _Output = Output.TEXT) -> None:
+    """Print the status of each object, as documents that could be applied."""
+    from app.inspect.printing import as_json, as_yaml, tell
+    from app.inspect.status import documents, stored_statuses
+
+    loaded = _load(paths)
+    found = documents(loaded, stored_statuses(paths), _settings().controller_name, datetime.now(UTC))
+    tell(loaded.problems)
+    if output is Output.JSON:
+        print(as_json(list(found)))
+    else:
+        print("---\n".join(as_yaml(document, flat=False) for document in found), end="")
+    sys.exit(int(loaded.faulty))
+
+
+@cli.command()
+def routes(paths: _Paths, output: _Output = Output.TEXT) -> None:
+    """Print what is served, a match a line, in the order in which matches are tried."""
+    from app.inspect.printing import as_json, tell
+    from app.inspect.routes import as_data, as_table, lines
+
+    loaded = _load(paths)
+    found = lines(loaded.table)
+    tell(loaded.problems)
+    print(as_json(as_data(found)) if output is Output.JSON else as_table(found))
+    sys.exit(int(loaded.faulty))
+
+
+@cli.command()
+def explain(
+    method: Annotated[str, typer.Argument(help="Such as GET.")],
+    url: Annotated[str, typer.Argument(help="Such as http://example.com/path; the port is a listener's.")],
+    manifests: Annotated[
+        list[Path] | None, typer.Option("--manifests", "-m", help="Files and folders; also MOONGATE_MANIFESTS.")
+    ] = None,
+    header: Annotated[list[str] | None, typer.Option("--header", "-H", help="A field, as 'Name: value'.")] = None,
+    output: _Output = Output.TEXT,
+) -> None:
+    """Print which rule takes a request and why, and what came close. Exits with 1 where nobody would answer it."""
+    from app.inspect.explain import UsageError, as_data, as_text, nobody, outcomes, ports_for, read_request, served
+    from app.inspect.printing import as_json, tell
+
+    settings = _settings()
+    try:
+        request, protocol, number, host = read_request(method, url, header or [])
+    except UsageError as error:
+        typer.echo(f"moongate: {error}", err=True)
+        raise typer.Exit(2) from None
+    loaded = _load(manifests or list(settings.manifests))
+    tell(loaded.problems)
+    found = outcomes(request, ports_for(loaded.table, protocol, number, host, settings.ports))
+    if output is Output.JSON:
+        print(as_json(as_data(found)))
+    else:
+        print(as_text(found) if found else nobody(loaded.table, protocol, number))
+    sys.exit(int(not served(found)))
 
 
 @cli.command()
@@ -83,6 +168,13 @@ def whoami(
 def version() -> None:
     """Print the version."""
     typer.echo(f"moongate {installed_version('moongate')}")
+
+
+def _load(paths: Sequence[Path]) -> "Loaded":
+    from app.extensions import installed
+    from app.inspect.loaded import load
+
+    return asyncio.run(load(paths, _settings().options(installed())))
 
 
 def _settings() -> Settings:

@@ -4,24 +4,28 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Self
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from app.admin.health import admin_app
+from app.backend import Upstream
+from app.extensions import installed
 from app.listeners.departure import Departure
 from app.listeners.manager import Listeners
 from app.listeners.server import SocketlessConfig, Sockets, reason
 from app.providers.file import FileProvider
-from app.proxy import RuleProxy, Upstream
+from app.proxy import RuleProxy
 from app.reconciler import Reconciler, State, stop
+from app.rule import serve
+from app.sessions import common_key
 from app.settings import Settings
 from app.upstream.endpoints import Endpoints
 from app.upstream.resolver import Resolver
 from app.upstream.transport import UpstreamTransport
-from routes.graph.nodes import DNSName
+from middleware.extension import Extensions
 from routes.table.types import RoutingTable, Rule
 
 logger = logging.getLogger(__name__)
@@ -39,16 +43,21 @@ class StartError(Exception):
 
 
 class Runtime:
-    """Reads the manifests, follows their changes, and holds what is served: ``table``, read once by each request."""
+    """Reads the manifests, follows their changes, and holds what is served: ``table``, read once by each request.
 
-    def __init__(self, settings: Settings) -> None:
+    ``extensions`` are the filters that ExtensionRefs may lead to: the installed ones and those given as ``filters``.
+    """
+
+    def __init__(self, settings: Settings, filters: Extensions | None = None) -> None:
         self.settings = settings
+        self.extensions = installed(filters)
         self.loop = asyncio.get_running_loop()
         self.table: RoutingTable[RuleProxy] = _EMPTY
         self.state: State | None = None
         self.serving = False
         self._stack = contextlib.AsyncExitStack()
         self._resolver = Resolver(settings.dns_refresh)
+        self._reconciler: Reconciler | None = None
         self._listeners: Listeners | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -57,13 +66,15 @@ class Runtime:
         async with self._stack:
             self._stack.callback(self._resolver.close)
             transport = await self._stack.enter_async_context(UpstreamTransport())
-            upstream = Upstream(transport, Endpoints(self._resolver, transport))
+            key = self.settings.session_key.get_secret_value().encode() or common_key()
+            upstream = Upstream(transport, Endpoints(self._resolver, transport), key, self.extensions)
 
             def proxy(rule: Rule, before: RuleProxy | None) -> RuleProxy:
-                return RuleProxy(rule, upstream, before)
+                return serve(rule, upstream, before)
 
-            provider = FileProvider(self.settings.manifests)
-            reconciler = Reconciler(provider, self.settings.options(), proxy, self._swap)
+            options = self.settings.options(self.extensions)
+            provider = FileProvider(self.settings.manifests, extensions=options.extensions)
+            reconciler = self._reconciler = Reconciler(provider, options, proxy, self._swap)
             await reconciler.load()
             await self._resolver.ready(RESOLVE_AT_START)
             self._stack.push_async_callback(stop, asyncio.create_task(reconciler.follow()))
@@ -97,9 +108,16 @@ class Runtime:
         if server is not None:
             Departure(server, self.settings.drain_delay, sockets.own).prepare()
         self._stack.push_async_callback(sockets.drain, DRAIN)
+        assert self._reconciler is not None, "it listens when it runs"
         self._listeners = Listeners(
-            sockets, self.settings.host or sockets.host, self.settings.listener, lambda: self.table
+            sockets,
+            self.settings.host or sockets.host,
+            self.settings.ports,
+            self.settings.listener,
+            lambda: self.table,
+            self._reconciler.sockets,
         )
+        self._stack.callback(self._listeners.stop)
         self._listeners.certify(self.table)
         await self._listeners.sync()
         # The process is ours. Requests leave no circles behind, and what was built at the start is there to stay: the
@@ -108,7 +126,7 @@ class Runtime:
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
         alone = server is not None and isinstance(server.config, SocketlessConfig)
-        if alone and self.table.ports and not self._listeners.open_ports:
+        if alone and self.table.ports and not self._listeners.open_places:
             raise StartError("no listener could be opened")
         await self._open_admin(lambda: self.serving and not (server is not None and server.should_exit))
         self._stack.push_async_callback(stop, asyncio.create_task(sockets.join()))
@@ -126,17 +144,11 @@ class Runtime:
         self._stack.push_async_callback(sockets.drain, 0.0)
 
     async def _swap(self, state: State) -> None:
-        self._resolver.watch(_names(state.rules))
+        if self.state is None or state.names is not self.state.names:
+            self._resolver.watch(state.names)
         if self._listeners is not None:
             # Before the table names a certificate it must be there.
             self._listeners.certify(state.table)
         self.state, self.table = state, state.table
         if self._listeners is not None:
             await self._listeners.sync()
-
-
-def _names(rules: Iterable[Rule]) -> Iterator[DNSName]:
-    for rule in rules:
-        for backend in rule.backends:
-            if backend.dns is not None:
-                yield backend.dns

@@ -3,17 +3,20 @@
 import json
 import os
 import re
+from collections.abc import Iterable
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.tls.certificates import check_pair, dns_names
+from app.tls.certificates import check_authorities, check_pair, dns_names
 from middleware.via import PSEUDONYM
 from routes.graph.nodes import Options
 from routes.resources.gateway import SecretObjectReference
+from routes.resources.meta import PortNumber
 
 #: Where manifests are looked for when nobody says where.
 DEFAULT_MANIFESTS = Path("manifests")
@@ -48,6 +51,21 @@ def _secrets(value: Any) -> Any:
     ]
 
 
+def _ports(value: Any) -> Any:
+    """Pairs as ``80=8000,443=8443``."""
+    if not isinstance(value, str):
+        return value
+    found: dict[int, int] = {}
+    for part in value.split(","):
+        listener, equals, bound = (each.strip() for each in part.partition("="))
+        if not (equals and all(port.isascii() and port.isdigit() for port in (listener, bound))):
+            raise ValueError(f"write pairs such as 80=8000,443=8443, not {part.strip()!r}")
+        if int(listener) in found:
+            raise ValueError(f"has port {int(listener)} twice")
+        found[int(listener)] = int(bound)
+    return found
+
+
 def _listener_name(value: str) -> str:
     if value and not re.fullmatch(r"[^/]+/[^/]+/[^/]+", value):
         raise ValueError(f"must be namespace/gateway/listener, not {value!r}")
@@ -64,6 +82,12 @@ def _address(value: str) -> str:
 def _pseudonym(value: str) -> str:
     if value and PSEUDONYM.fullmatch(value) is None:
         raise ValueError(f"must be one word of letters, digits and -._~ such as moongate, not {value!r}")
+    return value
+
+
+def _session_key(value: SecretStr) -> SecretStr:
+    if value and len(value.get_secret_value()) < 16:
+        raise ValueError("must be 16 characters or more: whoever guesses it can tell the addresses of endpoints")
     return value
 
 
@@ -96,6 +120,10 @@ class Settings(BaseSettings):
         default="",
         description="The address on which listeners are opened; by default the server's own, else 127.0.0.1.",
     )
+    ports: Annotated[dict[PortNumber, PortNumber], NoDecode, BeforeValidator(_ports)] = Field(
+        default_factory=dict,
+        description="What listeners' ports are bound to where that differs: `80=8000,443=8443`.",
+    )
     admin: Annotated[str, AfterValidator(_address)] = Field(
         default="127.0.0.1:9000",
         description="`host:port` of `/ping`, or `off`; opened by `app:gateway` and `moongate run` only.",
@@ -117,12 +145,17 @@ class Settings(BaseSettings):
         default="",
         description="The gateway's name in the `Via` field of requests and answers; without one there is none.",
     )
+    session_key: Annotated[SecretStr, AfterValidator(_session_key)] = Field(
+        default_factory=partial(SecretStr, ""),
+        description="A secret, 16 characters or more, from which the tokens of `sessionPersistence` are made. Replicas "
+        "with the same one know each other's sessions, and sessions outlive a restart; by default it is random.",
+    )
     access_log: Literal["off", "common", "json"] = Field(
         default="off", description="Write a line for each request to standard output."
     )
 
-    def options(self) -> Options:
-        """What of the settings the graph is built with."""
+    def options(self, extensions: Iterable[tuple[str, str]] = ()) -> Options:
+        """What of the settings the graph is built with; ``extensions`` are the groups and kinds of filters."""
         return Options(
             controller_name=self.controller_name,
             app_label_selector=self.app_label_selector,
@@ -130,6 +163,8 @@ class Settings(BaseSettings):
             service_dns=self.service_dns,
             check_certificate=check_pair,
             certificate_names=dns_names,
+            check_authorities=check_authorities,
+            extensions=frozenset(extensions),
         )
 
 

@@ -2,31 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 
-from app.providers.file import FileProvider
-from app.reconciler import located
-from routes.graph.build import build_graph
-from routes.graph.nodes import Options
-from routes.graph.review import review
+from app.inspect.printing import plain
 from routes.problems import Problem, Severity
-from routes.snapshot import Snapshot
-
-
-async def find_problems(paths: Sequence[Path], options: Options) -> list[Problem]:
-    """The problems of the files and of what their objects mean together, by file and line."""
-    provider = FileProvider(paths)
-    change = await provider.load()
-    graph = build_graph(Snapshot(change.upserts), options)
-    problems = (*(change.problems or ()), *await located(provider, review(graph)))
-    return sorted(problems, key=lambda problem: (problem.file, problem.line, problem.field))
 
 
 def print_problems(problems: Sequence[Problem], *, as_json: bool) -> int:
     """Print ``problems``, and answer the exit code: 1 where one of them is an error."""
     if as_json:
-        print(json.dumps([asdict(problem) | {"key": str(problem.key or "")} for problem in problems], indent=2))
+        print(json.dumps([plain(problem) for problem in problems], indent=2))
     else:
         for problem in problems:
             print(problem)

@@ -20,9 +20,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_served(port: int, process: subprocess.Popen[bytes], log: Path | None = None) -> None:
-    """Wait until somebody listens. Raises StartError with the last word of the log where nobody does."""
-    deadline = time.monotonic() + PATIENCE
+def wait_until_served(
+    port: int, process: subprocess.Popen[bytes], log: Path | None = None, patience: float = PATIENCE
+) -> None:
+    """Wait for so many seconds until somebody listens. Raises StartError with the last word of the log if not."""
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if process.poll() is not None:
             lines = log.read_text(errors="replace").strip().splitlines() if log else []
@@ -31,7 +33,7 @@ def wait_until_served(port: int, process: subprocess.Popen[bytes], log: Path | N
             if connection.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    raise StartError(f"did not listen within {PATIENCE:.0f} s")
+    raise StartError(f"did not listen within {patience:.0f} s")
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

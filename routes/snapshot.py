@@ -44,6 +44,10 @@ class Snapshot:
         """The resource of ``model`` in its own API group, or None. ``namespace`` is "" for cluster-wide kinds."""
         return self.of(model).get(Key(model.group, model.__name__, namespace, name))
 
+    def get(self, key: Key) -> Resource | None:
+        """The resource of any model with this key, or None."""
+        return next((found for shelf in self._shelves.values() if (found := shelf.get(key)) is not None), None)
+
     def with_(self, resources: Iterable[Resource]) -> Self:
         """A snapshot in which ``resources`` are added or replaced."""
         return self._changed(resources, ())
@@ -70,6 +74,10 @@ class Snapshot:
         changed = type(self)()
         changed._shelves = shelves
         return changed
+
+    def keys(self) -> list[Key]:
+        """The keys of all resources."""
+        return [key for shelf in self._shelves.values() for key in shelf]
 
     def __len__(self) -> int:
         return sum(map(len, self._shelves.values()))

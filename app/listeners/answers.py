@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from app.upstream.fields import HOP_BY_HOP, USUAL_OPTIONS, end_to_end
+from app.upstream.fields import end_to_end
+from middleware.connection import HOP_BY_HOP, USUAL_OPTIONS
 from middleware.date import date_field
 
 #: Statuses of answers without a body, beside those to HEAD (RFC 9110 §6.4.1).

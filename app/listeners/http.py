@@ -17,7 +17,7 @@ from app.http2.frames import PREFACE
 from app.listeners.clock import BODY_TIMEOUT, HEAD_TIMEOUT, Clock
 from app.listeners.cycle import ANSWER_EXTENSIONS, BODY_HIGH_WATER
 from app.listeners.http2 import Http2Protocol
-from app.listeners.peer import peer_of
+from app.listeners.peer import Peer, peer_of
 from app.listeners.reader import RequestReader
 from app.listeners.response import Http1Cycle
 from app.listeners.serial import MAX_PIPELINED, SerialProtocol
@@ -47,9 +47,10 @@ class GatewayProtocol(SerialProtocol):
     ) -> None:
         super().__init__(config, server_state, _loop)
         self._reader = RequestReader(self)
-        self._app_state = app_state
+        self.app_state = app_state
         self._root_path: str = config.root_path
         self._raw_root_path = self._root_path.encode()
+        self._peer = Peer(None, None, "http")
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int | None] | None = None
         self._scheme = "http"
@@ -69,7 +70,8 @@ class GatewayProtocol(SerialProtocol):
             return
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn lists its own classes
-        self._client, self._server, self._scheme = peer_of(transport)
+        self._peer = peer_of(transport)
+        self._client, self._server, self._scheme, _ = self._peer
         self._clock = Clock(self.loop, self._transport, self._on_timeout)
         self._clock.wait(HEAD_TIMEOUT)
 
@@ -133,7 +135,7 @@ class GatewayProtocol(SerialProtocol):
             "raw_path": self._raw_root_path + path,
             "query_string": query,
             "headers": fields,
-            "state": self._app_state.copy(),
+            "state": self._peer.state(self.app_state),
             "extensions": ANSWER_EXTENSIONS,
         }
         cycle = self._reading = Http1Cycle(self, scope, keep_alive=keep_alive, expects=expects)
@@ -199,7 +201,7 @@ class GatewayProtocol(SerialProtocol):
             "query_string": query,
             "headers": fields,
             "subprotocols": offered(fields),
-            "state": self._app_state.copy(),
+            "state": self._peer.state(self.app_state),
             "extensions": EXTENSIONS,
         }
         asked: Scope = {**scope, "type": "http", "method": "GET"}
@@ -242,7 +244,7 @@ class GatewayProtocol(SerialProtocol):
         self._server_state.connections.discard(websocket)
 
     def _speak_http2(self, data: bytes) -> None:
-        protocol = Http2Protocol(self._config, self._server_state, self._app_state, self.loop)
+        protocol = Http2Protocol(self._config, self._server_state, self.app_state, self.loop)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         if data:
@@ -258,5 +260,5 @@ class GatewayProtocol(SerialProtocol):
             "client": self._client,
             "raw_path": target,
             "headers": fields,
-            "state": self._app_state,
+            "state": self.app_state,
         }

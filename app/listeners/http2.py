@@ -51,13 +51,13 @@ class Http2Protocol(MultiplexProtocol):
         self._at_once: Callable[[Cycle], bool] | None = getattr(self._app, "at_once", None)
         #: Where the application wants to hear of requests that it never gets.
         self._on_refused: Callable[[Scope, GatewayError], object] | None = getattr(self._app, "on_refused", None)
-        self._app_state = app_state
+        self.app_state = app_state
         self._limit = config.limit_concurrency
         self._scopes: Scopes = None  # type: ignore[assignment]  # set before anything is asked
         self._stopping = False
 
     def on_peer(self, peer: Peer) -> None:
-        self._scopes = Scopes(peer, self._config.root_path, self._app_state)
+        self._scopes = Scopes(peer, self._config.root_path, self.app_state)
 
     # What uvicorn's server asks
 

@@ -1,14 +1,19 @@
 """Keeps the open sockets what the routing table says: those that the server around us does not open itself."""
 
+import asyncio
+import errno
 import logging
 import ssl
 from asyncio import Server
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
+from app.listeners.places import Place, Plan, is_one_address, plan
 from app.listeners.server import Sockets, reason
-from app.listeners.standin import stands_for
 from app.tls.sni import Certificates, listener_context
+from routes.graph import nodes
+from routes.resources.meta import Key
 from routes.table.types import PortKey, RoutingTable
 
 logger = logging.getLogger(__name__)
@@ -16,22 +21,62 @@ logger = logging.getLogger(__name__)
 #: Where a socket's PortKey is in ``scope["state"]``.
 PORT = "listener"
 
+#: Seconds until what the system refused is tried again; each time twice as long.
+FIRST_RETRY: Final = 1.0
+LAST_RETRY: Final = 30.0
 
-class Listeners:
-    """Opens and closes sockets by the difference between two tables; whoever is connected stays connected."""
 
-    def __init__(self, sockets: Sockets, host: str, listener: str, table: Callable[[], RoutingTable[Any]]) -> None:
-        self._sockets = sockets
-        self._host = host
-        self._listener = listener
-        self._table = table
-        self._certificates = Certificates()
-        self._open: dict[PortKey, Server] = {}
-        self._refused: set[PortKey] = set()
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A socket that listens. ``state`` goes into every request's scope, also of connections that are there already:
+    writing another PortKey into it points the socket, and them, to another Gateway."""
+
+    server: Server
+    state: dict[str, Any]
+    tls: bool
 
     @property
-    def open_ports(self) -> tuple[PortKey, ...]:
-        """The ports on which a socket of ours listens."""
+    def key(self) -> PortKey:
+        key: PortKey = self.state[PORT]
+        return key
+
+
+class Listeners:
+    """Opens, re-points and closes sockets by the difference between what is open and what the present table asks for.
+
+    ``host`` is where Gateways listen that name no address, ``ports`` are the ports that those of listeners are bound
+    to where they differ, ``listener`` is what the server's own socket stands for where it is no listener's. ``tell``
+    is called when something new is known of the sockets.
+    """
+
+    def __init__(
+        self,
+        sockets: Sockets,
+        host: str,
+        ports: Mapping[int, int],
+        listener: str,
+        table: Callable[[], RoutingTable[Any]],
+        tell: Callable[[nodes.Sockets], None],
+    ) -> None:
+        self._sockets = sockets
+        self._host = host
+        self._ports = ports
+        self._listener = listener
+        self._table = table
+        self._tell = tell
+        self._certificates = Certificates()
+        self._one_by_one = asyncio.Lock()
+        # The mutable state, changed by sync alone.
+        self._open: dict[Place, _Open] = {}
+        self._known = nodes.Sockets()
+        # When to try again what the system refused, and after how long the time after that.
+        self._timer: asyncio.TimerHandle | None = None
+        self._delay = FIRST_RETRY
+        self._retry: asyncio.Task[None] | None = None
+
+    @property
+    def open_places(self) -> tuple[Place, ...]:
+        """Where a socket of ours listens."""
         return tuple(self._open)
 
     def certify(self, table: RoutingTable[Any]) -> None:
@@ -41,48 +86,106 @@ class Listeners:
         )
 
     async def sync(self) -> None:
-        """Open and close what the present table asks for; a port that cannot be opened is tried again next time."""
-        wanted = self._wanted()
-        for key in self._open.keys() - wanted.keys():
-            self._sockets.close(self._open.pop(key))
-            logger.info("%s: closed, no listener wants it any more", key)
-        for key, protocol in wanted.items():
-            if key not in self._open:
-                await self._try(key, protocol)
+        """Open, re-point and close what the present table asks for.
 
-    def _wanted(self) -> dict[PortKey, str]:
-        table, place = self._table(), self._sockets.own_place
-        served = stands_for(place, table, self._listener)[0] if place is not None else None
-        wanted: dict[PortKey, str] = {}
-        holders: dict[int, str] = {place[1]: "the server around us"} if place is not None and place[1] else {}
-        for key, port in table.ports.items():
-            if key == served:
-                continue
-            if key.port in holders:
-                self._refuse(key, f"{holders[key.port]} has this port already")
-                continue
-            holders[key.port] = str(key)
-            wanted[key] = port.protocol
-        return wanted
+        What cannot be opened is logged, told, and tried again by and by; the rest serves.
+        """
+        async with self._one_by_one:
+            self._delay = FIRST_RETRY
+            await self._sync()
 
-    async def _try(self, key: PortKey, protocol: str) -> None:
-        context = self._context(key) if protocol == "HTTPS" else None
+    def stop(self) -> None:
+        """Try nothing again. Sockets stay as they are."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._retry is not None:
+            self._retry.cancel()
+
+    async def _sync(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        table = self._table()
+        failed: dict[PortKey, str] = {}
         try:
-            self._open[key] = await self._sockets.open(self._host, key.port, {PORT: key}, context)
+            hosts = await self._sockets.addresses(self._host)
         except OSError as error:
-            self._refuse(key, reason(error))
-            return
-        self._refused.discard(key)
-        logger.info("%s: listening on %s port %d, %s", key, self._host, key.port, protocol)
+            hosts = ()
+            failed = {key: f"{self._host}: {reason(error)}" for key, port in table.ports.items() if not port.addresses}
+        own = self._sockets.own_place
+        asked = plan(table, hosts, self._ports, own, self._listener)
+        self._close_others(asked, table)
+        for place, key in asked.wanted.items():
+            tls = table.ports[key].protocol == "HTTPS"
+            opened = self._open.get(place)
+            if opened is None:
+                try:
+                    await self._try(place, key, tls=tls)
+                except OSError as error:
+                    # A host name such as localhost may have addresses that this machine has not.
+                    if error.errno != errno.EADDRNOTAVAIL or table.ports[key].addresses or len(hosts) == 1:
+                        failed.setdefault(key, f"{place}: {reason(error)}")
+            elif opened.key != key:
+                logger.info("%s: now for %s", place, key)
+                opened.state[PORT] = key
+        self._report(table, asked, failed, own.address if own is not None else "")
+        if failed:
+            self._timer = asyncio.get_running_loop().call_later(self._delay, self._try_again)
 
-    def _refuse(self, key: PortKey, reason: str) -> None:
-        if key not in self._refused:
-            self._refused.add(key)
-            logger.error("%s: not listening on %s port %d: %s", key, self._host, key.port, reason)
+    def _close_others(self, asked: Plan, table: RoutingTable[Any]) -> None:
+        for place, opened in list(self._open.items()):
+            key = asked.wanted.get(place)
+            if key is None or (table.ports[key].protocol == "HTTPS") != opened.tls:
+                del self._open[place]
+                self._sockets.close(opened.server, opened.state)
+                logger.info("%s: %s closed, no listener wants it any more", opened.key, place)
 
-    def _context(self, key: PortKey) -> ssl.SSLContext:
+    async def _try(self, place: Place, key: PortKey, *, tls: bool) -> None:
+        """Open a socket. Raises OSError."""
+        state: dict[str, Any] = {PORT: key}
+        context = self._context(state) if tls else None
+        server = await self._sockets.open(place.address, place.port, state, context)
+        self._open[place] = _Open(server, state, tls)
+        protocol = "HTTPS" if tls else "HTTP"
+        logger.info("%s: listening on %s, %s", key, place, protocol)
+
+    def _report(self, table: RoutingTable[Any], asked: Plan, failed: Mapping[PortKey, str], own: str) -> None:
+        refused = {**asked.refused, **failed}
+        for key, sentence in refused.items():
+            if self._known.refused.get((key.gateway, key.port)) != sentence:
+                logger.error("%s: not listening on %s", key, sentence)
+        # Of a Gateway that asks for addresses it is known which it got; one on every address of a machine has none.
+        addresses: dict[Key, dict[str, None]] = {key.gateway: {} for key, port in table.ports.items() if port.addresses}
+        for place, opened in self._open.items():
+            if is_one_address(place.address):
+                addresses.setdefault(opened.key.gateway, {})[place.address] = None
+        for key in asked.shared:
+            for address in table.ports[key].addresses or (own,):
+                if is_one_address(address):
+                    addresses.setdefault(key.gateway, {})[address] = None
+        known = nodes.Sockets(
+            {(key.gateway, key.port): sentence for key, sentence in refused.items()},
+            {gateway: tuple(found) for gateway, found in addresses.items()},
+        )
+        if known != self._known:
+            self._known = known
+            self._tell(known)
+
+    def _try_again(self) -> None:
+        async def attempt() -> None:
+            async with self._one_by_one:
+                self._delay = min(self._delay * 2, LAST_RETRY)
+                try:
+                    await self._sync()
+                except Exception:
+                    logger.exception("sockets could not be tried again")
+
+        self._timer = None
+        self._retry = asyncio.create_task(attempt())
+
+    def _context(self, state: Mapping[str, Any]) -> ssl.SSLContext:
         def find(server_name: str | None) -> ssl.SSLContext | None:
-            port = self._table().ports.get(key)
+            port = self._table().ports.get(state[PORT])
             return self._certificates.context(port.certificates, server_name) if port is not None else None
 
         return listener_context(find)

@@ -62,7 +62,7 @@ class Scopes:
             "raw_path": target.raw_path,
             "query_string": target.query,
             "headers": fields,
-            "state": self._state.copy(),
+            "state": peer.state(self._state),
             "extensions": ANSWER_EXTENSIONS,
         }
         return scope, target.expects
@@ -91,7 +91,7 @@ class Scopes:
             # A key means nothing here, and must not be taken for one of ours.
             "headers": [field for field in target.fields if field[0] != b"sec-websocket-key"],
             "subprotocols": offered(target.fields),
-            "state": self._state.copy(),
+            "state": peer.state(self._state),
             "extensions": EXTENSIONS,
         }
 

@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 
 from app.listeners.departure import Departure
 from app.listeners.http import GatewayProtocol
+from app.listeners.places import OwnPlace
 from app.tls.certificates import secure
 from middleware.date import DateMiddleware
 
@@ -161,6 +162,7 @@ class Sockets:
         self._state = server.server_state if server is not None else ServerState()
         self._has_queue = server is not None and take_queue(server.config)
         self._opened: list[Server] = []
+        self._resolved: dict[str, tuple[str, ...]] = {}
 
     @property
     def host(self) -> str:
@@ -168,12 +170,20 @@ class Sockets:
         return (self._server.config.host if self._server is not None else None) or "127.0.0.1"
 
     @property
-    def own_place(self) -> tuple[str, int | None] | None:
-        """Scheme and port of the socket that the running server opens itself (a Unix socket has no port), or None."""
+    def own_place(self) -> OwnPlace | None:
+        """The socket that the running server opens itself, or None."""
         if self._server is None or isinstance(self._server.config, SocketlessConfig):
             return None
         config = self._server.config
-        return "https" if config.ssl else "http", config.port if config.uds is None and config.fd is None else None
+        number = config.port if config.uds is None and config.fd is None else None
+        return OwnPlace("https" if config.ssl else "http", config.host, number)
+
+    async def addresses(self, host: str) -> tuple[str, ...]:
+        """The IP addresses of ``host``. Raises OSError where it has none."""
+        if host not in self._resolved:
+            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            self._resolved[host] = tuple(dict.fromkeys(str(each[4][0]) for each in found))
+        return self._resolved[host]
 
     def own(self, given: bool) -> list[Server]:
         """The sockets that listen for this process alone. ``given``: the server was given some, which others may have.
@@ -200,9 +210,13 @@ class Sockets:
             self._server.servers.append(opened)
         return opened
 
-    def close(self, opened: Server) -> None:
-        """Take no more connections on a socket; those that are open go on."""
+    def close(self, opened: Server, state: dict[str, Any] | None = None) -> None:
+        """Take no more connections on a socket. Those that came by it, and have its ``state``, end when they are idle;
+        a WebSocket goes on as long as its ends want."""
         opened.close()
+        for connection in list(self._state.connections) if state is not None else ():
+            if getattr(connection, "app_state", None) is state:  # uvicorn's own protocols have it, too
+                connection.shutdown()
         self._opened.remove(opened)
         if self._server is not None and self._server.started and opened in self._server.servers:
             self._server.servers.remove(opened)

@@ -1,61 +1,54 @@
-"""Which listener a port of the server around us stands for."""
+"""Which listener a connection to the server's own socket is for."""
 
 import logging
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from starlette.types import Scope
 
+from app.listeners.places import OwnPlace, stands_for
 from routes.table.types import PortKey, RoutingTable
 
 logger = logging.getLogger(__name__)
 
-#: Scheme and port number, as a server tells them; a Unix socket has no number.
-Place = tuple[str, int | None]
-
-
-def stands_for(place: Place, table: RoutingTable[Any], listener: str) -> tuple[PortKey | None, bool]:
-    """The port of ``table`` that a socket at ``place`` serves, and whether that is plain from its number.
-
-    A listener with the same port number and protocol is meant. Where there is none it is ``listener``
-    (``namespace/gateway/listener``), or without that the first HTTP listener of the first Gateway.
-    """
-    scheme, number = place
-    protocol = "HTTPS" if scheme in ("https", "wss") else "HTTP"
-    for key, port in table.ports.items():
-        if key.port == number and port.protocol == protocol:
-            return key, True
-    return table.listeners.get(listener) if listener else table.first("HTTP"), False
+#: A socket for every address of a network has many of them; what is remembered of them is bounded.
+_MOST: Final = 1024
 
 
 class StandIns:
-    """Finds for a server's own socket the port that it stands for, and says so once where that is not plain."""
+    """Finds for a server's own socket the port that it stands for, and says so once where that is not plain.
 
-    def __init__(self, listener: str) -> None:
+    ``ports``: what listeners' ports are bound to, where that differs.
+    """
+
+    def __init__(self, listener: str, ports: Mapping[int, int]) -> None:
         self._listener = listener
+        self._ports = ports
         # What was found in the table that was asked last, and what has been said since the start.
         self._table: RoutingTable[Any] | None = None
-        self._found: dict[Place, PortKey | None] = {}
-        self._said: set[tuple[Place, PortKey | None]] = set()
+        self._found: dict[OwnPlace, PortKey | None] = {}
+        self._said: set[tuple[str, int | None, PortKey | None]] = set()
 
     def find(self, scope: Scope, table: RoutingTable[Any]) -> PortKey | None:
         """The port that the request's socket stands for in ``table``, None where it can stand for nothing."""
-        if self._table is not table:
+        if self._table is not table or len(self._found) > _MOST:
             self._table, self._found = table, {}
         server = scope.get("server")
-        place: Place = (scope.get("scheme", "http"), server[1] if server else None)
+        address, number = server or ("", None)
+        place = OwnPlace(scope.get("scheme", "http"), address, number)
         if place not in self._found:
             self._found[place] = self._choose(place, table)
         return self._found[place]
 
-    def _choose(self, place: Place, table: RoutingTable[Any]) -> PortKey | None:
-        scheme, number = place
-        chosen, plain = stands_for(place, table, self._listener)
-        if not plain and (place, chosen) not in self._said:
-            self._said.add((place, chosen))
-            where = f"port {number}" if number is not None else "this socket"
+    def _choose(self, place: OwnPlace, table: RoutingTable[Any]) -> PortKey | None:
+        chosen, plain = stands_for(place, table, self._ports, self._listener)
+        said = (place.scheme, place.number, chosen)
+        if not plain and said not in self._said:
+            self._said.add(said)
+            where = f"port {place.number}" if place.number is not None else "this socket"
             if chosen is not None:
                 name = self._listener or next(name for name, key in table.listeners.items() if key == chosen)
-                logger.info("%s (%s) is no listener's and stands for listener %s", where, scheme, name)
+                logger.info("%s (%s) is no listener's and stands for listener %s", where, place.scheme, name)
             elif self._listener:
                 known = ", ".join(table.listeners) or "none"
                 logger.error("%s: there is no listener %s; there is %s", where, self._listener, known)

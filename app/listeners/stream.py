@@ -11,7 +11,7 @@ from app.http2.writer import Stream
 from app.listeners.answers import NO_BODY, answer_fields
 from app.listeners.clock import NEVER, PACE, WRITE_TIMEOUT
 from app.listeners.cycle import Cycle, CycleConnection, Fields
-from app.upstream.fields import HOP_BY_HOP
+from middleware.connection import HOP_BY_HOP
 
 if TYPE_CHECKING:
     from app.listeners.http2 import Http2Protocol

@@ -3,7 +3,8 @@
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +42,8 @@ class Scan:
     """What is there. ``files`` has each file's signature, or the reason why there is no reading it.
 
     ``unlisted`` are folders that are there but could not be looked into: nothing is known of what is in them.
-    ``names`` says which names matter in a folder to watch; None is all of them.
+    ``names`` says which names matter in a folder to watch; None is all of them. ``listed`` are the folders that were
+    looked into, by what they really are. ``tangled``: some file has several names, or a link leads there.
     """
 
     files: dict[str, Signature | str] = field(default_factory=dict)
@@ -49,13 +51,46 @@ class Scan:
     unlisted: list[str] = field(default_factory=list)
     folders: set[Folder] = field(default_factory=set)
     names: dict[str, set[str] | None] = field(default_factory=dict)
+    listed: dict[str, str] = field(default_factory=dict)
     missing: bool = False
+    tangled: bool = False
 
     def concerns(self, path: str) -> bool:
         """Whether a change of what is at ``path`` can matter; it need not where /tmp is watched for one file's sake."""
         folder, name = os.path.split(path)
         names = self.names.get(folder)
         return names is None or name in names
+
+    def files_at(self, paths: Iterable[str]) -> list[str] | None:
+        """The manifest files, there or not, that are meant by ``paths`` in watched folders, by their own names.
+
+        None where it takes a scan to know what became of them.
+        """
+        found = []
+        for path in paths:
+            folder, name = os.path.split(path)
+            if not self.concerns(path):
+                continue
+            if self.tangled or folder not in self.listed or not _is_text(name):
+                return None
+            here = os.path.join(self.listed[folder], name)
+            if name.startswith(".") or not name.lower().endswith(SUFFIXES):
+                if os.path.islink(here):
+                    return None  # to a folder, it may be
+                continue
+            with suppress(FileNotFoundError):
+                if not stat.S_ISREG(os.lstat(here).st_mode):
+                    return None
+            found.append(here)
+        return found
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class ChangingError(OSError):
@@ -89,13 +124,33 @@ def read_settled(path: str, read: Callable[[str], bytes]) -> tuple[Signature, by
     """
     for _ in range(_ATTEMPTS):
         before = signature_of(path)
-        if 0 <= time.time_ns() - before.modified_ns < SETTLE_SECONDS * 1e9:
+        if not is_settled(before):
             time.sleep(SETTLE_SECONDS)
             continue
-        data = b"" if before.size > MAX_BYTES else read(path)
-        if signature_of(path) == before:
+        if (data := _read_as(before, path, read)) is not None:
             return before, data
     raise ChangingError("is being written to: it is read as soon as it stays as it is")
+
+
+def read_at_once(path: str, read: Callable[[str], bytes]) -> tuple[Signature, bytes] | None:
+    """The same for a file of which is known that whoever wrote it is done; None where it is not so.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    before = signature_of(path)
+    data = _read_as(before, path, read)
+    return (before, data) if data is not None else None
+
+
+def is_settled(signature: Signature) -> bool:
+    """Whether another content would have another signature."""
+    return not 0 <= time.time_ns() - signature.modified_ns < SETTLE_SECONDS * 1e9
+
+
+def _read_as(before: Signature, path: str, read: Callable[[str], bytes]) -> bytes | None:
+    data = b"" if before.size > MAX_BYTES else read(path)
+    return data if signature_of(path) == before else None
 
 
 def signature_of(path: str) -> Signature:
@@ -144,6 +199,7 @@ class _Scanner:
             if not self._first(real):
                 continue
             self._watch(folder)
+            self.scan.listed[real] = folder
             try:
                 with os.scandir(folder) as listing:
                     entries = sorted(listing, key=lambda entry: entry.name)
@@ -166,6 +222,7 @@ class _Scanner:
             if not link and not wanted:
                 return entry.is_dir(follow_symlinks=False)
             if link:
+                self.scan.tangled = True
                 self._watch_way(entry.path)
             status = os.stat(entry.path)
         except OSError as error:
@@ -197,6 +254,7 @@ class _Scanner:
         """Whether what is really at ``real`` was not met by another name, as happens in circles of links."""
         first = real not in self._seen
         self._seen.add(real)
+        self.scan.tangled |= not first
         return first
 
     def _watch_way(self, path: str) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 from app.providers.documents import Document, Lines, Span, json_documents, yaml_documents
 from app.providers.yamltext import Mistake, Path, UnreadableError, steps
-from routes.problems import Problem
+from routes.problems import Problem, Severity
 from routes.resources.errors import ManifestError, field_name
 from routes.resources.meta import Key, Resource
-from routes.resources.scheme import SUPPORTED, parse
+from routes.resources.scheme import SUPPORTED, ExtensionKinds, model_of, not_served, parse
 
 MAX_BYTES = 32 * 2**20
 
@@ -38,14 +38,16 @@ class Manifests:
     complete: bool
 
 
-def read_manifests(text: bytes | str, file: str) -> Manifests:
+def read_manifests(text: bytes | str, file: str, extensions: ExtensionKinds = frozenset()) -> Manifests:
     """The objects in a YAML text, or in a JSON one where ``file`` ends with ``.json``. ``file`` names it in problems.
+
+    ``extensions`` are the groups and kinds of other people's objects that are read as well.
 
     Never raises: what cannot be read is a problem. A file that cannot be read to its end gives no objects at all, so
     that half a file is never taken for the whole.
     """
     try:
-        reader = _Reader(file)
+        reader = _Reader(file, extensions)
         for document in _documents(text, file):
             reader.add(document)
     except UnreadableError as error:
@@ -97,8 +99,9 @@ def _decode(text: bytes | str) -> str:
 class _Reader:
     """Takes a file's documents one by one, so that the nodes of only one are in memory."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, extensions: ExtensionKinds) -> None:
         self._file = file
+        self._extensions = extensions
         self._lines: dict[Key, int] = {}
         self.documents = 0
         self.objects: dict[Key, Definition] = {}
@@ -140,7 +143,7 @@ class _Reader:
             self._refuse(document, path, value, mistakes)
             return
         try:
-            resource = parse(value)
+            resource = parse(value, extensions=self._extensions)
         except ManifestError as error:
             mistakes = []
             for each in error.errors:
@@ -148,12 +151,20 @@ class _Reader:
                 mistakes.append(Mistake(at, each.message, document.line(at)))
             self._refuse(document, path, value, mistakes)
             return
+        if resource is None and not_served(value):
+            self._problem(
+                f"{value['kind']} is not served: it has no effect",
+                _key(value, self._extensions),
+                "",
+                document.begins(path),
+                Severity.WARNING,
+            )
         if resource is not None and self._first(resource.key, document.begins(path)):
             span = document.span(path)
             self.objects[resource.key] = Definition(resource, self._lines[resource.key], span)
 
     def _refuse(self, document: Document, path: Path, value: Any, mistakes: list[Mistake]) -> None:
-        key = _key(value) if isinstance(value, dict) else None
+        key = _key(value, self._extensions) if isinstance(value, dict) else None
         for mistake in mistakes:
             self._problem(mistake.message, key, field_name(mistake.path), mistake.line)
         if key is None or any(mistake.path[len(path) :] in _IDENTITY for mistake in mistakes):
@@ -170,8 +181,10 @@ class _Reader:
         self._problem(message, key, "", line)
         return False
 
-    def _problem(self, message: str, key: Key | None, field: str, line: int) -> None:
-        self.problems.append(Problem(message, key=key, field=field, file=self._file, line=line))
+    def _problem(
+        self, message: str, key: Key | None, field: str, line: int, severity: Severity = Severity.ERROR
+    ) -> None:
+        self.problems.append(Problem(message, severity, key, field, self._file, line))
 
 
 #: A mistake here leaves open which object it is.
@@ -199,7 +212,7 @@ def _typed(item: Any, of: dict[str, Any]) -> Any:
     return item
 
 
-def _key(value: dict[str, Any]) -> Key | None:
+def _key(value: dict[str, Any], extensions: ExtensionKinds) -> Key | None:
     """The key of an object that could not be read, where enough of it can."""
     version, kind, metadata = value.get("apiVersion"), value.get("kind"), value.get("metadata")
     if not (isinstance(version, str) and isinstance(kind, str) and isinstance(metadata, dict)):
@@ -210,7 +223,7 @@ def _key(value: dict[str, Any]) -> Key | None:
     group = version.rpartition("/")[0]
     # The namespace that `parse` would have given it, had it been written in a version that there is.
     models = (model for (_, known), model in SUPPORTED.items() if known == kind)
-    model = SUPPORTED.get((version, kind)) or next(models, None)
+    model = model_of(version, kind, extensions) or next(models, None)
     if model is not None:
         namespace = (namespace or "default") if model.namespaced else ""
     return Key(group, kind, namespace, name)

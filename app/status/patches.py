@@ -12,12 +12,15 @@ from routes.graph.nodes import (
     ListenerNode,
     ListenerSetNode,
     ParentNode,
+    PolicyNode,
     RouteNode,
 )
 from routes.resources.meta import Key
 
 Status = dict[str, Any]
 
+#: The API has room for no more in the status of a policy (PolicyStatus).
+MAX_ANCESTORS = 16
 #: How much the API takes.
 _MOST_ADDRESSES = 16
 _LONGEST_MESSAGE = 32768
@@ -34,6 +37,7 @@ def statuses(graph: Graph, controller_name: str) -> dict[Key, Status]:
         node.source.key: _listener_set(node) for gateway in graph.gateways.values() for node in gateway.listener_sets
     }
     found |= {key: _route(node, controller_name) for key, node in graph.routes.items() if node.parents}
+    found |= policy_statuses(graph, controller_name)
     return found
 
 
@@ -41,6 +45,28 @@ def _class(node: GatewayClassNode) -> Status:
     return {
         "conditions": _conditions(node.conditions),
         "supportedFeatures": [{"name": feature} for feature in FEATURES],
+    }
+
+
+def policy_statuses(graph: Graph, controller_name: str) -> dict[Key, Status]:
+    """``status`` of BackendTLSPolicies by the Gateways that use their Services; none for those that nobody uses."""
+    return {key: _policy(node, controller_name) for key, node in graph.policies.items() if node.ancestors}
+
+
+def _policy(node: PolicyNode, controller_name: str) -> Status:
+    return {"ancestors": [_ancestor(gateway, node, controller_name) for gateway in node.ancestors[:MAX_ANCESTORS]]}
+
+
+def _ancestor(gateway: Key, node: PolicyNode, controller_name: str) -> Status:
+    return {
+        "ancestorRef": {
+            "group": gateway.group,
+            "kind": gateway.kind,
+            "namespace": gateway.namespace,
+            "name": gateway.name,
+        },
+        "controllerName": controller_name,
+        "conditions": _conditions(node.conditions),
     }
 
 

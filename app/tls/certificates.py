@@ -49,6 +49,18 @@ def dns_names(certificate: bytes) -> tuple[str, ...]:
     return tuple(_names(x509.load_pem_x509_certificates(certificate)[0]))
 
 
+def check_authorities(authorities: str) -> str:
+    """What is wrong with the certificates of authorities, PEM; "" if there is at least one and all can be read.
+
+    One that has expired is not wrong: nothing that it signed is believed.
+    """
+    try:
+        x509.load_pem_x509_certificates(authorities.encode())
+    except ValueError:
+        return "holds no readable PEM certificate"
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerCertificate:
     """A loaded pair: its TLS context, the names it serves, and when it ends."""

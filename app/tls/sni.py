@@ -3,12 +3,16 @@
 import logging
 import ssl
 from collections.abc import Callable
+from typing import Any, Final
 
 from app.tls.certificates import ServerCertificate, load, server_context
 from routes.graph.nodes import CertificatePair
 from routes.table.hostnames import HostMap
 
 logger = logging.getLogger(__name__)
+
+#: The attribute of a connection that keeps the server name, which the ssl module only tells its callback.
+_ASKED: Final = "_moongate_server_name"
 
 #: For each listener hostname of a port, its pairs in the order of certificateRefs.
 Pairs = HostMap[tuple[CertificatePair, ...]]
@@ -62,7 +66,17 @@ def listener_context(find: Callable[[str | None], ssl.SSLContext | None]) -> ssl
         if chosen is None:
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         connection.context = chosen
+        vars(connection)[_ASKED] = server_name
         return None
 
     context.sni_callback = choose
     return context
+
+
+def server_name_of(connection: Any) -> str | None:
+    """What the client of a TLS connection asked for, in lower case; None where it named nothing.
+
+    None as well on a socket whose context is not of :func:`listener_context`: nobody is told there.
+    """
+    name: str | None = vars(connection).get(_ASKED)
+    return name.lower().rstrip(".") if name else None

@@ -2,24 +2,35 @@
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from app.upstream.health import Endpoint
-from routes.table.types import Backend
 
 
-class WeightedSelector:
+class Weighted(Protocol):
+    """What has a share of the requests."""
+
+    @property
+    def weight(self) -> int:
+        """Its part of the sum of all weights."""
+
+
+W = TypeVar("W", bound=Weighted)
+
+
+class WeightedSelector(Generic[W]):
     """Smooth weighted round robin: weights 3 and 1 are 3 and 1 in every 4 requests, spread evenly.
 
     Each pick raises every backend's credit by its weight and takes the richest, who pays the sum of all weights.
     Backends with weight 0 are never picked.
     """
 
-    def __init__(self, backends: Sequence[Backend]) -> None:
+    def __init__(self, backends: Sequence[W]) -> None:
         self._backends = [backend for backend in backends if backend.weight > 0]
         self._total = sum(backend.weight for backend in self._backends)
         self._credits = [0] * len(self._backends)
 
-    def pick(self) -> Backend | None:
+    def pick(self) -> W | None:
         """The next backend, None where there is none with a weight."""
         if len(self._backends) <= 1:
             return self._backends[0] if self._backends else None

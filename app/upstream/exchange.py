@@ -138,9 +138,10 @@ class Exchange(httpx2.AsyncByteStream):
             self._wake()
 
     def on_switch(self, fields: Fields, detach: Detach) -> None:
-        """101 to a request that asked for another protocol."""
+        """101 to a request that asked for another protocol. What is said in that has no limits."""
         self.detach = detach
         self.on_head(101, fields)
+        self._stop_watching()
 
     def on_data(self, data: bytes) -> None:
         """A piece of its body."""
@@ -316,10 +317,14 @@ class Exchange(httpx2.AsyncByteStream):
             logger.exception("the request's body could not be had")
             self._connection.fail(self, GatewayError(detail=repr(error)))
 
-    def _stop_sending(self) -> None:
+    def _stop_watching(self) -> None:
         if self._watch is not None:
             self._watch.stop()
             self._watch = None
+
+    def _stop_sending(self) -> None:
+        if self._watch is not None:
+            self._stop_watching()
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None

@@ -1,35 +1,11 @@
-"""Header fields between client and backend: what belongs to a connection stays on it (RFC 9110 §7.6.1)."""
+"""Header fields between client and backend, and how a request's body is framed (RFC 9110 §7.6.1)."""
 
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
+from middleware.connection import HOP_BY_HOP, without_named
+
 Fields = list[tuple[bytes, bytes]]
-
-#: Fields of one connection, whether ``Connection`` names them or not.
-HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-
-#: Beginnings of the names of fields that a sender cannot have removed by naming them in ``Connection``: they are for
-#: everybody on the way (RFC 9110 §7.6.1), and backends decide on them.
-_KEPT_PREFIXES = (
-    b"accept", b"access-control-", b"age", b"allow", b"authorization", b"authentication-", b"baggage", b"cache-control",
-    b"content-", b"cookie", b"cross-origin-", b"date", b"etag", b"expect", b"expires", b"forwarded", b"from", b"host",
-    b"if-", b"last-modified", b"link", b"location", b"max-forwards", b"origin", b"pragma", b"prefer", b"priority",
-    b"range", b"referer", b"retry-after", b"sec-", b"server", b"set-cookie", b"strict-transport-security",
-    b"traceparent", b"tracestate", b"user-agent", b"vary", b"via", b"www-authenticate", b"x-forwarded-", b"x-real-ip",
-    b"x-request-id", b"x-scheme",
-)  # fmt: skip
 
 #: That a client takes trailers, the only thing of TE that is passed on: transfer codings end at each connection.
 TE_TRAILERS = (b"te", b"trailers")
@@ -46,9 +22,6 @@ _NEVER_TRAILING = HOP_BY_HOP | {
     b"age", b"date", b"expires", b"location", b"retry-after", b"vary",
 }  # fmt: skip
 _TRUSTED_PREFIXES = (b"x-forwarded-", b"x-real-ip", b"forwarded")
-
-#: Values of ``Connection`` that name no field.
-USUAL_OPTIONS = frozenset({b"", b"close", b"keep-alive"})
 
 #: Fields that say how a request's body comes.
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect"})
@@ -120,16 +93,6 @@ def trailing(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
     although nobody on the way has checked it.
     """
     return [field for field in fields if field[0] not in _NEVER_TRAILING and not field[0].startswith(_TRUSTED_PREFIXES)]
-
-
-def without_named(fields: Fields, options: bytes) -> Fields:
-    """``fields`` without those that ``Connection`` names."""
-    if options[1:] in USUAL_OPTIONS:
-        return fields
-    named = {option.strip().lower() for option in options.split(b",")} - USUAL_OPTIONS
-    if named:
-        return [field for field in fields if field[0] not in named or field[0].startswith(_KEPT_PREFIXES)]
-    return fields
 
 
 def head_size(fields: Iterable[tuple[bytes, bytes]]) -> int:

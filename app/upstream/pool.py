@@ -7,13 +7,13 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from app.listeners.cycle import Cycle
 from app.upstream.body import Body
 from app.upstream.exchange import Exchange
 from app.upstream.fields import Fields
-from app.upstream.how import HTTP1, How
+from app.upstream.how import HTTP1, TLS, How
 from app.upstream.http1 import Http1Connection
 from app.upstream.http2 import Http2Connection
 from middleware.errors import ConnectFailed
@@ -181,12 +181,11 @@ class Pool:
                     transport, greeter = await self.loop.create_connection(
                         self._greet, self.host, self.port, ssl=self.how.context, server_hostname=name
                     )
+                    if greeter.distrusted:
+                        raise self._distrust(greeter.distrusted)
                     connection = greeter.made
         except ssl.SSLCertVerificationError as error:
-            if not self._complained:
-                self._complained = True
-                logger.warning("%s is not trusted: %s", self._name, error.verify_message)
-            raise ConnectFailed(detail=f"{self._name}: {error.verify_message}") from error
+            raise self._distrust(error.verify_message) from error
         except (OSError, ValueError) as error:  # TimeoutError is an OSError; no name of DNS has an empty label
             raise ConnectFailed(detail=f"{self._name}: {error!r}") from error
         if transport.is_closing():
@@ -203,8 +202,14 @@ class Pool:
             self._release(connection)
         return connection
 
+    def _distrust(self, reason: str) -> ConnectFailed:
+        if not self._complained:
+            self._complained = True
+            logger.warning("%s is not trusted: %s", self._name, reason)
+        return ConnectFailed(detail=f"{self._name}: {reason}")
+
     def _greet(self) -> "_Greeter":
-        return _Greeter(self._make_chosen)
+        return _Greeter(self._make_chosen, self.how.tls)
 
     def _make(self) -> Any:
         return self._make_chosen("h2" if self.how.http2 else "http/1.1")
@@ -270,14 +275,26 @@ class Pool:
 
 
 class _Greeter(asyncio.Protocol):
-    """The first protocol on a TLS connection: when the handshake is over it makes the one that was agreed on."""
+    """The first protocol on a TLS connection: when the handshake is over it makes the one that was agreed on.
 
-    def __init__(self, make: Callable[[str | None], Any]) -> None:
+    Unless the certificate is not the right one: then it says why in ``distrusted``, and nothing is sent.
+    """
+
+    def __init__(self, make: Callable[[str | None], Any], tls: TLS | None) -> None:
         self._make = make
+        self._tls = tls
         self.made: Any = None
+        self.distrusted = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         tls = transport.get_extra_info("ssl_object")
+        asked = self._tls
+        if asked is not None and asked.names_others:
+            names = tls.getpeercert().get("subjectAltName", ())
+            if not asked.accepts(names):
+                self.distrusted = f"none of {', '.join((*asked.hostnames, *asked.uris))} is among its names: {names}"
+                cast(asyncio.Transport, transport).abort()
+                return
         self.made = self._make(tls.selected_alpn_protocol())
         transport.set_protocol(self.made)
         self.made.connection_made(transport)

@@ -7,7 +7,7 @@ another.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Final
 
 from starlette.types import Message, Receive, Scope, Send
@@ -43,17 +43,33 @@ class WebSocketForwarding:
     """One WebSocket on its way to a backend."""
 
     __slots__ = (
-        "_answered", "_closed", "_connected", "_cycle", "_gone", "_next", "_receive", "_record", "_scope", "_send",
-        "_target", "_task",
+        "_adds", "_closed", "_connected", "_cycle", "_next", "_receive", "_record", "_scope", "_send", "_target",
+        "_task", "gone", "started",
     )  # fmt: skip
 
-    def __init__(self, scope: Scope, target: bytes, receive: Receive, send: Send, record: RequestRecord) -> None:
+    #: All of a handshake can be sent again.
+    repeatable: Final = True
+    whole: Final = True
+
+    def __init__(
+        self,
+        scope: Scope,
+        target: bytes,
+        receive: Receive,
+        send: Send,
+        record: RequestRecord,
+        adds: Callable[[Endpoint], Fields] | None = None,
+    ) -> None:
+        """``adds`` gives fields that the answer of an endpoint gets."""
         self._scope = scope
         self._target = target
         self._receive = receive
         self._send = send
         self._record = record
-        self._connected = self._answered = self._gone = False
+        self._adds = adds
+        self._connected = False
+        #: Whether the client has got a part of the answer, and whether it left before.
+        self.started = self.gone = False
         #: Whether the client has said the last word.
         self._closed = False
         cycle = scope.get(CYCLE)
@@ -62,10 +78,13 @@ class WebSocketForwarding:
         # What comes next from a client whose leave no cycle tells
         self._next: asyncio.Task[Message] | None = None
 
-    async def run(self, transport: UpstreamTransport, endpoint: Endpoint, timeouts: Timeouts) -> None:
+    async def run(
+        self, transport: UpstreamTransport, endpoint: Endpoint, timeouts: Timeouts, retried: Container[int] = ()
+    ) -> bool:
         """Open a WebSocket to ``endpoint``, and carry what comes until it has ended.
 
-        Raises ConnectFailed before anything was sent, and what :meth:`UpstreamTransport.exchange` raises.
+        Answers False where the endpoint refuses with one of ``retried``: then the client has got nothing. Raises
+        ConnectFailed before anything was sent, and what :meth:`UpstreamTransport.exchange` raises.
         """
         started = time.perf_counter_ns()
         fields, key = self._handshake()
@@ -80,24 +99,30 @@ class WebSocketForwarding:
             self._record.origin_status = exchange.status
             self._record.origin_duration_ns = time.perf_counter_ns() - started
             try:
+                if exchange.status in retried:
+                    return False
+                headers = end_to_end(exchange.fields)
+                if self._adds is not None:
+                    headers += self._adds(endpoint)
                 if exchange.status != 101:
-                    await self._deny(exchange)
-                    return
+                    await self._deny(exchange, headers)
+                    return True
                 subprotocol = switched(exchange.fields, key, offered(fields))
                 if self._cycle is not None:
-                    await self._tunnel(self._cycle, exchange, subprotocol)
+                    await self._tunnel(self._cycle, exchange, headers, subprotocol)
                 else:
-                    await self._bridge(exchange, subprotocol)
+                    await self._bridge(exchange, headers, subprotocol)
             finally:
                 exchange.close()
         except asyncio.CancelledError:
-            if self._gone:
+            if self.gone:
                 raise ClientDisconnected from None
             raise
         finally:
             if self._next is not None:
                 self._next.cancel()
                 self._next = None
+        return True
 
     def _handshake(self) -> tuple[Fields, bytes]:
         """The fields of the handshake with the backend, and its key: the client's own where the two are to be one."""
@@ -139,31 +164,33 @@ class WebSocketForwarding:
             self._leave()
 
     def _leave(self) -> None:
-        if self._task is not None and not self._answered:
-            self._gone = True
+        if self._task is not None and not self.started:
+            self.gone = True
             self._task.cancel()
 
     # The answer
 
-    async def _deny(self, exchange: Exchange) -> None:
+    async def _deny(self, exchange: Exchange, headers: Fields) -> None:
         """The backend's own answer in place of a WebSocket, where the server can send one."""
         if "websocket.http.response" not in (self._scope.get("extensions") or {}):
-            self._answered = True
+            self.started = True
             await self._send({"type": "websocket.close"})
             return
         start: Message = {"type": "websocket.http.response.start", "status": exchange.status}
-        await self._send({**start, "headers": end_to_end(exchange.fields)})
+        await self._send({**start, "headers": headers})
         more = True
         while more:
             data, more = await exchange.take()
-            self._answered = not more
+            self.started = not more
             await self._send({"type": "websocket.http.response.body", "body": data, "more_body": more})
 
-    async def _tunnel(self, cycle: WebSocketCycle, exchange: Exchange, subprotocol: str | None) -> None:
+    async def _tunnel(
+        self, cycle: WebSocketCycle, exchange: Exchange, headers: Fields, subprotocol: str | None
+    ) -> None:
         assert exchange.detach is not None
         cycle.tunnel(exchange.detach)
-        headers = [field for field in end_to_end(exchange.fields) if field[0] not in _OURS]
-        self._answered = True
+        headers = [field for field in headers if field[0] not in _OURS]
+        self.started = True
         await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
         try:
             # The first that comes is the last.
@@ -172,17 +199,17 @@ class WebSocketForwarding:
         finally:
             self._record.tunnel_received, self._record.tunnel_sent = cycle.received, cycle.sent
 
-    async def _bridge(self, exchange: Exchange, subprotocol: str | None) -> None:
+    async def _bridge(self, exchange: Exchange, headers: Fields, subprotocol: str | None) -> None:
         assert exchange.detach is not None
         connection, behind = exchange.detach()
         protocol = SansIO(Side.CLIENT, state=State.OPEN, max_size=MAX_MESSAGE)
         backend = Messages(asyncio.get_running_loop(), protocol)
         connection.set_protocol(backend)
         backend.connection_made(connection)
-        headers = [field for field in end_to_end(exchange.fields) if field[0] not in FRAMING]
+        headers = [field for field in headers if field[0] not in FRAMING]
         up: asyncio.Task[None] | None = None
         try:
-            self._answered = True
+            self.started = True
             await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
             connection.resume_reading()
             if behind:

@@ -4,21 +4,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from routes.graph.grants import Grants
-from routes.graph.nodes import Address, BackendNode, BackendProtocol, DNSName
+from routes.graph.nodes import Address, BackendNode, BackendProtocol, DNSName, FilterNode
+from routes.graph.policies import Policies
 from routes.resources.core import Endpoints, EndpointSlice, Service, ServicePort, Workload
-from routes.resources.http import HTTPBackendRef, HTTPRoute
+from routes.resources.filters import BackendObjectReference
+from routes.resources.http import HTTPRoute
 from routes.resources.meta import CORE_GROUP, Key
 from routes.snapshot import Snapshot
 
 #: The label by which EndpointSlices name their Service.
 SERVICE_NAME = "kubernetes.io/service-name"
 #: What a Service port's appProtocol makes us speak to it. A WebSocket begins as a request of HTTP/1.1 (RFC 6455 §1.3).
+#: "https" alone says nothing of whom to trust: only a BackendTLSPolicy makes it TLS.
 APP_PROTOCOLS = {
     "": BackendProtocol.HTTP,
     "http": BackendProtocol.HTTP,
     "https": BackendProtocol.HTTP,
     "kubernetes.io/h2c": BackendProtocol.H2C,
     "kubernetes.io/ws": BackendProtocol.HTTP,
+    "kubernetes.io/wss": BackendProtocol.HTTP,
 }
 
 
@@ -31,10 +35,11 @@ class Services:
     endpoints: Mapping[Key, Endpoints]
     workloads: Mapping[str, Sequence[Workload]]
     grants: Grants
+    policies: Policies
     dns_template: str
 
     @classmethod
-    def of(cls, snapshot: Snapshot, grants: Grants, dns_template: str) -> "Services":
+    def of(cls, snapshot: Snapshot, grants: Grants, policies: Policies, dns_template: str) -> "Services":
         """Index what ``snapshot`` holds. ``dns_template`` has ``{name}`` and ``{namespace}``."""
         slices: dict[tuple[str, str], list[EndpointSlice]] = {}
         for endpoint_slice in snapshot.of(EndpointSlice).values():
@@ -44,10 +49,15 @@ class Services:
         workloads: dict[str, list[Workload]] = {}
         for workload in snapshot.of(Workload).values():
             workloads.setdefault(workload.metadata.namespace or "", []).append(workload)
-        return cls(snapshot.of(Service), slices, snapshot.of(Endpoints), workloads, grants, dns_template)
+        return cls(snapshot.of(Service), slices, snapshot.of(Endpoints), workloads, grants, policies, dns_template)
 
-    def resolve(self, route: HTTPRoute, ref: HTTPBackendRef) -> BackendNode:
+    def resolve(
+        self, route: HTTPRoute, ref: BackendObjectReference, filters: tuple[FilterNode, ...] = ()
+    ) -> BackendNode:
         """The node of one backendRef of ``route``, with the reason for status where it leads nowhere."""
+        return replace(self._resolve(route, ref), filters=filters) if filters else self._resolve(route, ref)
+
+    def _resolve(self, route: HTTPRoute, ref: BackendObjectReference) -> BackendNode:
         namespace = ref.namespace or route.metadata.namespace or ""
         target = Key(ref.group, ref.kind, namespace, ref.name)
         name = f"{namespace}/{ref.name}:{ref.port}" if ref.port else f"{namespace}/{ref.name}"
@@ -66,14 +76,24 @@ class Services:
             known = ", ".join(str(port.port) for port in ports) or "none"
             message = f"{target} has no TCP port {ref.port}: it has {known}"
             return BackendNode(ref, name, reason="BackendNotFound", message=message)
-        protocol = APP_PROTOCOLS.get((port.app_protocol or "") if port is not None else "")
+        app_protocol = (port.app_protocol or "") if port is not None else ""
+        # Kubernetes' own names are written exactly so, and those of IANA's list in any case.
+        protocol = APP_PROTOCOLS.get(app_protocol if "/" in app_protocol else app_protocol.lower())
         if protocol is None:
-            assert port is not None
-            message = f"{target}: appProtocol {port.app_protocol} is not served"
+            message = f"{target}: appProtocol {app_protocol} is not served"
             return BackendNode(ref, name, reason="UnsupportedProtocol", message=message)
-        return replace(self._place(ref, name, service, port), protocol=protocol)
+        policy = self.policies.for_port(target, port.name if port is not None else "")
+        if policy is None:
+            if app_protocol == "kubernetes.io/wss":
+                message = f"{target}: appProtocol {app_protocol} needs a BackendTLSPolicy, which says whom to trust"
+                return BackendNode(ref, name, reason="UnsupportedProtocol", message=message)
+            return replace(self._place(ref, name, service, port), protocol=protocol)
+        if policy.tls is None:
+            message = f"{policy.source.key} cannot be met: {policy.message}"
+            return BackendNode(ref, name, reason="UnsupportedProtocol", message=message)
+        return replace(self._place(ref, name, service, port), protocol=protocol, tls=policy.tls)
 
-    def _place(self, ref: HTTPBackendRef, name: str, service: Service, port: ServicePort | None) -> BackendNode:
+    def _place(self, ref: BackendObjectReference, name: str, service: Service, port: ServicePort | None) -> BackendNode:
         namespace = service.metadata.namespace or ""
         number = ref.port or 0
         slices = self.slices.get((namespace, service.metadata.name))

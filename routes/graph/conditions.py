@@ -234,9 +234,9 @@ def route_no_matching_hostname(generation: int, message: str) -> Condition:
     return Condition("Accepted", False, "NoMatchingListenerHostname", message, generation)
 
 
-def route_unsupported_value(generation: int, message: str) -> Condition:
-    """No rule of the route can be served, since each asks for something that we do not do."""
-    return Condition("Accepted", False, "UnsupportedValue", message, generation)
+def route_refused(generation: int, reason: str, message: str) -> Condition:
+    """No rule of the route can be served: UnsupportedValue, what they ask for is not done, or IncompatibleFilters."""
+    return Condition("Accepted", False, reason, message, generation)
 
 
 def route_partially_invalid(generation: int, message: str) -> Condition:
@@ -245,10 +245,45 @@ def route_partially_invalid(generation: int, message: str) -> Condition:
 
 
 def route_refs_resolved(generation: int) -> Condition:
-    """Every backendRef leads to a Service."""
+    """Everything that the rules name is there."""
     return Condition("ResolvedRefs", True, "ResolvedRefs", "all references resolved", generation)
 
 
 def route_refs_not_resolved(generation: int, reason: str, message: str) -> Condition:
-    """A backendRef leads nowhere: BackendNotFound, InvalidKind, RefNotPermitted or UnsupportedProtocol."""
+    """A reference leads nowhere: BackendNotFound, InvalidKind, RefNotPermitted or UnsupportedProtocol."""
+    return Condition("ResolvedRefs", False, reason, message, generation)
+
+
+def policy_accepted(generation: int, remarks: str = "") -> Condition:
+    """The policy is in effect; ``remarks`` are what of it is not."""
+    return Condition("Accepted", True, "Accepted", f"in effect; {remarks}" if remarks else "in effect", generation)
+
+
+def policy_conflicted(generation: int, message: str) -> Condition:
+    """Another policy wants the same target and comes first."""
+    return Condition("Accepted", False, "Conflicted", message, generation)
+
+
+def policy_target_not_found(generation: int, message: str) -> Condition:
+    """Nothing that the policy is for is there."""
+    return Condition("Accepted", False, "TargetNotFound", message, generation)
+
+
+def policy_invalid(generation: int, message: str) -> Condition:
+    """A set of well-known certificates that we do not have, or something that only a newer version of the API knows."""
+    return Condition("Accepted", False, "Invalid", message, generation)
+
+
+def policy_no_valid_authority(generation: int, message: str) -> Condition:
+    """No caCertificateRef leads to certificates, so that nothing can be believed of a backend."""
+    return Condition("Accepted", False, "NoValidCACertificate", message, generation)
+
+
+def policy_refs_resolved(generation: int) -> Condition:
+    """Every caCertificateRef leads to certificates."""
+    return Condition("ResolvedRefs", True, "ResolvedRefs", "all references resolved", generation)
+
+
+def policy_refs_not_resolved(generation: int, reason: str, message: str) -> Condition:
+    """A caCertificateRef leads to nothing usable: InvalidKind or InvalidCACertificateRef."""
     return Condition("ResolvedRefs", False, reason, message, generation)

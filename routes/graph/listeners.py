@@ -107,6 +107,10 @@ def _accepted(generation: int, gateway: Gateway, listener: Listener, conflict: C
         return conditions.listener_conflict_refused(generation, *conflict)
     if listener.protocol not in ROUTE_KINDS:
         return conditions.listener_unsupported_protocol(generation, listener.protocol)
+    if listener.filters is not None and listener.filters.requests:
+        # A request that would go by an authorization in vain must not go by it unnoticed.
+        kind = listener.filters.requests[0].type
+        return conditions.listener_unsupported_value(generation, f"filters.requests[0]: {kind} is not served here")
     if listener.protocol == "HTTPS":
         if listener.tls is None or not listener.tls.certificate_refs:
             return conditions.listener_unsupported_value(generation, "an HTTPS listener needs tls.certificateRefs")

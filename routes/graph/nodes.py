@@ -16,6 +16,7 @@ from routes.resources.gateway import (
 )
 from routes.resources.http import HTTPBackendRef, HTTPRoute, HTTPRouteRule, ParentReference
 from routes.resources.meta import Key
+from routes.resources.policy import BackendTLSPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,23 +242,30 @@ class FilterNode:
     """A filter, and what it refers to: a RequestMirror's or ExternalAuth's ``backend``, an ExtensionRef's object.
 
     ``unsupported`` is a sentence on why it cannot be done, else "": then requests that would pass it are answered 500.
+    ``reason`` is the one for status where an ExtensionRef leads nowhere. A RequestMirror whose backend leads nowhere is
+    not unsupported: the requests themselves are served.
     """
 
     source: HTTPRouteFilter
     backend: BackendNode | None = None
     extension: Extension | None = None
     unsupported: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleNode:
-    """A rule of a route. ``unsupported`` is a sentence on what of it cannot be served, else ""."""
+    """A rule of a route. ``unsupported`` is a sentence on why all of it cannot be served, else "".
+
+    ``reason`` is that sentence's in status: UnsupportedValue or IncompatibleFilters.
+    """
 
     source: HTTPRouteRule
     index: int
     backends: tuple[BackendNode, ...]
     unsupported: str = ""
     filters: tuple[FilterNode, ...] = ()
+    reason: str = "UnsupportedValue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +275,20 @@ class RouteNode:
     source: HTTPRoute
     parents: tuple[ParentNode, ...]
     rules: tuple[RuleNode, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyNode:
+    """A BackendTLSPolicy. ``tls`` None: it cannot be met, and what it is for gets no requests rather than in clear.
+
+    ``message`` is why. ``ancestors`` are the Gateways with a route to a Service that it names, in alphabetical order.
+    """
+
+    source: BackendTLSPolicy
+    tls: BackendTLS | None
+    message: str
+    conditions: tuple[Condition, ...]
+    ancestors: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,3 +304,4 @@ class Graph:
     routes: Mapping[Key, RouteNode]
     foreign: tuple[Gateway, ...] = ()
     foreign_sets: tuple[ListenerSet, ...] = ()
+    policies: Mapping[Key, PolicyNode] = field(default_factory=dict)

@@ -1,15 +1,30 @@
 """What a person should know of a graph: every part that is not served, and what is probably not meant."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
 
 from routes.graph.listenersets import is_for_gateway, parent_of
-from routes.graph.nodes import Condition, GatewayNode, Graph, ListenerNode, ListenerSetNode, RouteNode
-from routes.graph.seniority import seniority
+from routes.graph.nodes import (
+    BackendNode,
+    Condition,
+    FilterNode,
+    GatewayNode,
+    Graph,
+    ListenerNode,
+    ListenerSetNode,
+    PolicyNode,
+    RouteNode,
+)
+from routes.graph.shadows import Shadows
 from routes.graph.support import can_look_up
 from routes.problems import Problem, Severity
 from routes.resources.gateway import ListenerSet
-from routes.resources.http import HTTPRouteMatch, SelectedHTTPRoute
+from routes.resources.http import SelectedHTTPRoute
 from routes.resources.meta import GATEWAY_GROUP, Key
+
+#: Reasons for which a parent refuses a route that are told rule by rule.
+_ABOUT_RULES = ("UnsupportedValue", "IncompatibleFilters")
 
 
 def review(graph: Graph) -> tuple[Problem, ...]:
@@ -18,6 +33,16 @@ def review(graph: Graph) -> tuple[Problem, ...]:
 
 
 def _all(graph: Graph) -> Iterator[Problem]:
+    yield from review_parents(graph)
+    names = Names.of(graph)
+    for route in graph.routes.values():
+        yield from review_route(route, names)
+    for problems in Shadows().follow(graph.routes, graph.routes).values():
+        yield from problems
+
+
+def review_parents(graph: Graph) -> Iterator[Problem]:
+    """The problems of everything but routes."""
     for gateway in graph.foreign:
         name = gateway.spec.gateway_class_name
         message = f"not served: GatewayClass {name!r} is not there, or another controller's"
@@ -34,14 +59,31 @@ def _all(graph: Graph) -> Iterator[Problem]:
         for listener_set in node.listener_sets:
             yield from _listener_set(listener_set)
             yield from _listeners(listener_set.source.key, listener_set.listeners)
-    known = {key[1:] for key in graph.gateways}
-    known |= {node.source.key[1:] for gateway in graph.gateways.values() for node in gateway.listener_sets}
-    others = {source.key[1:] for source in (*graph.foreign, *graph.foreign_sets)}
-    for route in graph.routes.values():
-        yield from _parents(route, known, others)
-        if route.parents:
-            yield from _rules(route)
-    yield from _shadowed(graph)
+    for policy in graph.policies.values():
+        yield from _policy(policy)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What parentRefs may name, as (kind, namespace, name): what is ours, and what others have."""
+
+    known: frozenset[tuple[str, str, str]]
+    others: frozenset[tuple[str, str, str]]
+
+    @classmethod
+    def of(cls, graph: Graph) -> "Names":
+        """Those of ``graph``."""
+        known = {key[1:] for key in graph.gateways}
+        known |= {node.source.key[1:] for gateway in graph.gateways.values() for node in gateway.listener_sets}
+        others = {source.key[1:] for source in (*graph.foreign, *graph.foreign_sets)}
+        return cls(frozenset(known), frozenset(others))
+
+
+def review_route(route: RouteNode, names: Names) -> Iterator[Problem]:
+    """The problems of one route, but for what other routes keep from it (:class:`~routes.graph.shadows.Shadows`)."""
+    yield from _parents(route, names)
+    if route.parents:
+        yield from _rules(route)
 
 
 #: Where a Gateway's own conditions lead a person, by reason; others are told at its listeners.
@@ -120,16 +162,14 @@ def _told(found: tuple[Condition, ...]) -> Iterator[Condition]:
             yield condition
 
 
-def _parents(
-    route: RouteNode, known: set[tuple[str, str, str]], others: set[tuple[str, str, str]]
-) -> Iterator[Problem]:
+def _parents(route: RouteNode, names: Names) -> Iterator[Problem]:
     source = route.source
     attached = any(parent.attachments for parent in route.parents)
     for parent in route.parents:
         if parent.index < 0 and attached:
             continue  # Nobody named this Gateway, and another one has the route.
         for condition in parent.conditions:
-            if condition.type == "Accepted" and not condition.status and condition.reason != "UnsupportedValue":
+            if condition.type == "Accepted" and not condition.status and condition.reason not in _ABOUT_RULES:
                 field = f"spec.parentRefs[{parent.index}]" if parent.index >= 0 else "spec.hostnames"
                 if parent.index < 0 and source.spec.use_default_gateways == "All":
                     field = "spec.useDefaultGateways"
@@ -144,7 +184,7 @@ def _parents(
     for index, ref in enumerate(source.spec.parent_refs):
         name = (ref.kind, ref.namespace or source.metadata.namespace or "", ref.name)
         ours = ref.group == GATEWAY_GROUP and ref.kind in ("Gateway", "ListenerSet")
-        if ours and name not in known and name not in others:
+        if ours and name not in names.known and name not in names.others:
             message = f"{ref.kind} {name[1]}/{name[2]} does not exist"
             yield Problem(message, Severity.WARNING, source.key, f"spec.parentRefs[{index}]")
 
@@ -155,37 +195,82 @@ def _rules(route: RouteNode) -> Iterator[Problem]:
     refs = "forwardTo" if isinstance(route.source, SelectedHTTPRoute) else "backendRefs"
     for rule in route.rules:
         field = f"spec.rules[{rule.index}]"
+        # A redirect answers by itself, and what somebody's own filter does nobody here knows.
+        answers = any(filter_.source.type in ("RequestRedirect", "ExtensionRef") for filter_ in rule.filters)
         if rule.unsupported:
             known = any(can_look_up(match) for match in rule.source.matches)
             result = "its requests are answered 500" if known else "it takes no requests"
-            yield Problem(f"UnsupportedValue: {rule.unsupported}; {result}", key=key, field=field)
-        elif not rule.backends:
+            yield Problem(f"{rule.reason}: {rule.unsupported}; {result}", key=key, field=field)
+        elif not rule.backends and not answers:
             yield Problem(f"no {refs}: its requests are answered 500", Severity.WARNING, key, field)
-        elif all(backend.weight == 0 for backend in rule.backends):
+        elif rule.backends and all(backend.weight == 0 for backend in rule.backends):
             yield Problem("all weights are 0: its requests are answered 500", Severity.WARNING, key, field)
+        yield from _filters(rule.filters, key, f"{field}.filters", "requests are answered 500")
         for index, backend in enumerate(rule.backends):
             place = f"{field}.{refs}[{index}]"
-            if backend.reason:
-                message = f"{backend.reason}: {backend.message}; its share of the requests is answered 500"
-                yield Problem(message, key=key, field=place)
-            if backend.hint:
-                yield Problem(backend.hint, Severity.WARNING, key, place)
+            yield from _backend(backend, key, place, "its share of the requests is answered 500")
+            yield from _filters(backend.filters, key, f"{place}.filters", "its requests are answered 500")
 
 
-def _shadowed(graph: Graph) -> Iterator[Problem]:
-    """Matches that say the same as one that wins over them on the same listener, and so are never reached."""
-    first: dict[tuple[Key, str, str, HTTPRouteMatch], tuple[Key, int]] = {}
-    for route in sorted(graph.routes.values(), key=lambda route: seniority(route.source)):
-        told: set[tuple[int, int]] = set()
-        for parent in route.parents:
-            for attachment in parent.attachments:
-                for hostname in route.source.spec.hostnames or ("",):
-                    for rule in route.rules:
-                        for index, match in enumerate(rule.source.matches):
-                            place = (parent.owner, attachment.listener, hostname, match)
-                            winner = first.setdefault(place, (route.source.key, rule.index))
-                            if winner != (route.source.key, rule.index) and (rule.index, index) not in told:
-                                told.add((rule.index, index))
-                                message = f"never reached: rule {winner[1]} of {winner[0]} has the same match and wins"
-                                field = f"spec.rules[{rule.index}].matches[{index}]"
-                                yield Problem(message, Severity.WARNING, route.source.key, field)
+def _filters(filters: Iterable[FilterNode], key: Key, place: str, result: str) -> Iterator[Problem]:
+    for index, filter_ in enumerate(filters):
+        type_ = filter_.source.type
+        field = f"{place}[{index}].{type_[0].lower()}{type_[1:]}"
+        if filter_.reason:
+            yield Problem(f"{filter_.reason}: {filter_.unsupported}; {result}", key=key, field=field)
+        if filter_.backend is not None:
+            mirrored = filter_.source.request_mirror is not None
+            lost = "no requests are mirrored to it" if mirrored else result
+            yield from _backend(filter_.backend, key, f"{field}.backendRef", lost)
+
+
+def _backend(backend: BackendNode, key: Key, place: str, result: str) -> Iterator[Problem]:
+    if backend.reason:
+        yield Problem(f"{backend.reason}: {backend.message}; {result}", key=key, field=place)
+    if backend.hint:
+        yield Problem(backend.hint, Severity.WARNING, key, place)
+
+
+def _policy(policy: PolicyNode) -> Iterator[Problem]:
+    """A policy that is not in effect is an error even where nobody uses its Service yet: it was meant to protect."""
+    key = policy.source.key
+    for condition in policy.conditions:
+        if not condition.status and condition.reason != "NoValidCACertificate":
+            field = "spec.validation" if condition.type == "ResolvedRefs" else "spec.targetRefs"
+            field = "spec.validation.wellKnownCACertificates" if condition.reason == "Invalid" else field
+            yield Problem(f"{condition.reason}: {condition.message}", key=key, field=field)
+    for name in policy.source.spec.options:
+        yield Problem(f"{name} is not known and has no effect", Severity.WARNING, key, "spec.options")
+
+
+class Reviewing:
+    """Follows graphs as they change, and tells all problems of each; those of what did not change are kept."""
+
+    def __init__(self) -> None:
+        # The mutable state, changed by follow alone.
+        self._names = Names(frozenset(), frozenset())
+        self._others: tuple[Problem, ...] = ()
+        self._of_routes: dict[Key, tuple[Problem, ...]] = {}
+        self._shadows = Shadows()
+
+    def follow(self, graph: Graph, changed: Collection[Key], *, others: bool) -> Iterator[Problem]:
+        """What :func:`review` says, in another order. Of all routes only ``changed`` differ from those of the last
+        graph, and nothing else does unless ``others`` says so."""
+        if others:
+            self._others = tuple(review_parents(graph))
+            names = Names.of(graph)
+            if names != self._names:
+                self._names, changed_names = names, graph.routes
+                self._review(graph, changed_names)
+        self._review(graph, changed)
+        shadowed = self._shadows.follow(graph.routes, changed)
+        return chain(self._others, *self._of_routes.values(), *shadowed.values())
+
+    def _review(self, graph: Graph, keys: Iterable[Key]) -> None:
+        for key in keys:
+            node = graph.routes.get(key)
+            problems = tuple(review_route(node, self._names)) if node is not None else ()
+            if problems:
+                self._of_routes[key] = problems
+            else:
+                self._of_routes.pop(key, None)

@@ -235,7 +235,8 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel], *, confidential: boo
         case "string_too_long":
             return f"must have at most {context['max_length']} characters, not {len(value)}"
         case "too_long":
-            return f"must have at most {context['max_length']} entries, not {context['actual_length']}"
+            # pydantic does not count a mapping to its end.
+            return f"must have at most {context['max_length']} entries, not {context['actual_length'] or len(value)}"
         case "too_short":
             least = context["min_length"]
             return f"must have at least {least} {'entry' if least == 1 else 'entries'}"

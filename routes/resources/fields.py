@@ -27,6 +27,8 @@ _ADDRESS_TYPE = rf"^Hostname|IPAddress|NamedAddress|{DNS_SUBDOMAIN}\/[A-Za-z0-9\
 LABEL_VALUE = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
 _URL_PATH = r"^(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|[%][0-9a-fA-F]{2})+$"
 _ORIGIN = r"(^\*$)|(^(http(s)?):\/\/(((\*\.)?([a-zA-Z0-9\-]+\.)*[a-zA-Z0-9-]+|\*)(:([0-9]{1,5}))?)$)"
+_WELL_KNOWN = rf"^(System|({DNS_SUBDOMAIN}/([A-Za-z0-9][-A-Za-z0-9_.]{{0,61}})?[A-Za-z0-9]))$"
+_ABSOLUTE_URI = r"^(([^:/?#]+):)(//([^/?#]*))([^?#]*)(\?([^#]*))?(#(.*))?"
 
 #: What each pattern wants, as the end of "must be …".
 SENTENCES = {
@@ -43,6 +45,8 @@ SENTENCES = {
     LABEL_VALUE: 'letters, digits, "-", "_" and ".", with a letter or digit at each end',
     _URL_PATH: 'a path such as "/check", with everything but letters, digits and -/._~!$&\'()*+,;=:@ written as %XX',
     r"^(In|NotIn|Exists|DoesNotExist)$": "In, NotIn, Exists or DoesNotExist",
+    _WELL_KNOWN: '"System", or a set of certificates with a domain such as "example.com/name"',
+    _ABSOLUTE_URI: 'a URI such as "spiffe://example.com/ns/default"',
     _ORIGIN: 'an origin such as "https://example.com" or "https://*.example.com", or "*"',
 }
 #: Patterns of fields that may hold a password or a token, whose content is never repeated in a message.
@@ -61,9 +65,13 @@ AddressType = Annotated[str, StringConstraints(min_length=1, max_length=253, pat
 CORSOrigin = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=_ORIGIN)]
 URLPath = Annotated[str, StringConstraints(max_length=1024, pattern=_URL_PATH)]
 OptionValue = Annotated[str, StringConstraints(max_length=4096)]
+WellKnownCertificates = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=_WELL_KNOWN)]
+AbsoluteURI = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=_ABSOLUTE_URI)]
 Weight = Annotated[int, Strict(), Field(ge=0, le=1_000_000)]
-Count = Annotated[int, Strict(), Field(ge=0)]
-PositiveCount = Annotated[int, Strict(), Field(ge=1)]
+#: Numbers that the API server keeps in 32 bits (``format: int32``).
+_INT32 = 2**31 - 1
+Count = Annotated[int, Strict(), Field(ge=0, le=_INT32)]
+PositiveCount = Annotated[int, Strict(), Field(ge=1, le=_INT32)]
 
 
 def refuse(sentence: str, *at: str | int) -> PydanticCustomError:
@@ -175,6 +183,16 @@ def check_address(type_: str, value: str, *at: str | int) -> None:
             raise refuse(f"must be an IPv4 or IPv6 address, not {value!r}", *at) from None
     elif type_ == "Hostname" and not _HOSTNAME.fullmatch(value):
         raise refuse(_hostname_mistake(value, wildcard=True), *at)
+
+
+def check_routability(value: str) -> str:
+    """Validator of an address' ``routability``: nothing, "Cluster", or a domain that is not Kubernetes' own, and a
+    path."""
+    domain, slash, rest = value.partition("/")
+    reserved = domain == "k8s.io" or domain.endswith(".k8s.io")
+    if value in ("", "Cluster") or (slash and rest and re.fullmatch(DNS_SUBDOMAIN, domain) and not reserved):
+        return value
+    raise refuse(f'must be "Cluster", or a value with a domain such as "example.com/name", not {value!r}')
 
 
 _QUALIFIED_KEY = re.compile(rf"(?:{DNS_SUBDOMAIN}/)?(?:[A-Za-z0-9][-A-Za-z0-9_.]{{0,61}})?[A-Za-z0-9]")

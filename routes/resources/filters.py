@@ -1,5 +1,6 @@
 """HTTPRoute's filters and what they point at. The API: ``spec.rules[].filters`` and ``backendRefs[].filters``."""
 
+import re
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -20,7 +21,7 @@ from routes.resources.fields import (
     unique_values,
     wildcard_alone,
 )
-from routes.resources.meta import CORE_GROUP, Bool, Model, Namespace, ObjectName, PortNumber
+from routes.resources.meta import CORE_GROUP, X_GROUP, Bool, Model, Namespace, ObjectName, PortNumber
 
 HTTPMethod = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
 HTTPMethodOrAll = Literal[HTTPMethod, "*"]
@@ -60,6 +61,8 @@ class BackendObjectReference(Model):
     def _service_has_port(self) -> Self:
         if self.port is None and self.kind == "Service" and not self.group:
             raise refuse(f"required: say which port of the Service {self.name!r}", "port")
+        if self.port is not None and (self.group, self.kind) == (X_GROUP, "XBackend"):
+            raise refuse("must not be set for an XBackend, which has its own", "port")
         return self
 
 
@@ -73,12 +76,43 @@ class HTTPHeader(Model):
 Headers = Annotated[tuple[HTTPHeader, ...], Field(max_length=16), AfterValidator(unique_names)]
 
 
+#: Headers, in lower case, that frame a message or belong to one connection.
+UNMODIFIABLE: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
+
 class HTTPHeaderFilter(Model):
     """Headers to overwrite, to append to, and to take out. Names that differ only in case are one header."""
 
     set: Headers = ()
     add: Headers = ()
     remove: Annotated[tuple[str, ...], Field(max_length=16), AfterValidator(unique_values)] = ()
+
+    @property
+    def unmodifiable(self) -> tuple[str, ...]:
+        """Those of the names that no filter may change: :data:`UNMODIFIABLE`, and Host unless it is set to a host.
+
+        A request has exactly one Host. Data planes pass over these names, so that a filter breaks no message.
+        """
+        changed = [header.name for header in self.set if not _AUTHORITY.fullmatch(header.value)]
+        changed += [*(header.name for header in self.add), *self.remove]
+        names = [name for name in changed if name.lower() == "host"]
+        names += [name for name in (*(header.name for header in self.set), *changed) if name.lower() in UNMODIFIABLE]
+        return tuple(dict.fromkeys(names))
 
 
 class Fraction(Model):

@@ -20,11 +20,12 @@ from routes.resources.fields import (
     SectionName,
     check_address,
     check_qualified_keys,
+    check_routability,
     first_repeat,
     refuse,
     unique_names,
 )
-from routes.resources.filters import LocalObjectReference
+from routes.resources.filters import HTTPExternalAuthFilter, LocalObjectReference
 from routes.resources.meta import (
     CORE_GROUP,
     GATEWAY_GROUP,
@@ -38,6 +39,7 @@ from routes.resources.meta import (
 
 _WITHOUT_TLS: Final = ("HTTP", "TCP", "UDP")
 _WITHOUT_HOSTNAME: Final = ("TCP", "UDP")
+_WITH_FILTERS: Final = ("HTTP", "HTTPS")
 
 
 class ParametersReference(Model):
@@ -121,6 +123,32 @@ class AllowedRoutes(Model):
     kinds: Annotated[tuple[RouteGroupKind, ...], Field(max_length=8)] | None = None
 
 
+class ListenerRequestFilter(Model):
+    """One step of every request to a listener before it is routed; ``type`` says which of the other fields is set."""
+
+    type: Literal["ExternalAuth", "ExtensionRef"]
+    external_auth: HTTPExternalAuthFilter | None = None
+    extension_ref: LocalObjectReference | None = None
+
+    @model_validator(mode="after")
+    def _field_of_type(self) -> Self:
+        for type_, field, value in (
+            ("ExternalAuth", "externalAuth", self.external_auth),
+            ("ExtensionRef", "extensionRef", self.extension_ref),
+        ):
+            if type_ == self.type and value is None:
+                raise refuse(f'required where type is "{type_}"', field)
+            if type_ != self.type and value is not None:
+                raise refuse(f'must not be set where type is "{self.type}"', field)
+        return self
+
+
+class ListenerFilters(Model):
+    """What happens to all requests of a listener (experimental channel)."""
+
+    requests: Annotated[tuple[ListenerRequestFilter, ...], Field(max_length=16)] = ()
+
+
 class Listener(Model):
     """A port, a protocol and a host name; ``hostname`` None is every host."""
 
@@ -130,9 +158,12 @@ class Listener(Model):
     protocol: ListenerProtocol
     tls: ListenerTLSConfig | None = None
     allowed_routes: AllowedRoutes = AllowedRoutes()
+    filters: ListenerFilters | None = None
 
     @model_validator(mode="after")
     def _fields_of_protocol(self) -> Self:
+        if self.filters is not None and self.protocol not in _WITH_FILTERS:
+            raise refuse(f"must not be set where protocol is {self.protocol}, only with HTTP and HTTPS", "filters")
         if self.tls is not None and self.protocol in _WITHOUT_TLS:
             raise refuse(f"must not be set where protocol is {self.protocol}", "tls")
         if self.tls is None and self.protocol == "TLS":
@@ -160,6 +191,7 @@ class GatewaySpecAddress(Model):
 
     type: AddressType = "IPAddress"
     value: Annotated[str, StringConstraints(max_length=253)] | None = None
+    routability: Annotated[str, StringConstraints(max_length=253), AfterValidator(check_routability)] = ""
 
     @model_validator(mode="after")
     def _value_of_type(self) -> Self:
@@ -196,10 +228,20 @@ class AllowedListeners(Model):
     namespaces: ListenerNamespaces = ListenerNamespaces()
 
 
+def _check_bundles(references: tuple[ObjectReference, ...]) -> tuple[ObjectReference, ...]:
+    for index, reference in enumerate(references):
+        bundle = (reference.group, reference.kind) == ("certificates.k8s.io", "ClusterTrustBundle")
+        if bundle and reference.namespace is not None:
+            raise refuse("must not be set for a ClusterTrustBundle, which has none", index, "namespace")
+    return references
+
+
 class FrontendTLSValidation(Model):
     """How clients show who they are: by certificates that one of ``ca_certificate_refs`` has signed."""
 
-    ca_certificate_refs: Annotated[tuple[ObjectReference, ...], Field(min_length=1, max_length=16)]
+    ca_certificate_refs: Annotated[
+        tuple[ObjectReference, ...], Field(min_length=1, max_length=16), AfterValidator(_check_bundles)
+    ]
     mode: Literal["AllowValidOnly", "AllowInsecureFallback"] = "AllowValidOnly"
 
 

@@ -15,7 +15,6 @@ from routes.resources.fields import (
     HTTPHeaderName,
     HTTPHeaderValue,
     KindName,
-    PositiveCount,
     SectionName,
     Weight,
     check_path,
@@ -109,10 +108,13 @@ class HTTPRouteTimeouts(Model):
 
 
 class HTTPRouteRetry(Model):
-    """Which status codes are tried again, how often, and after how long a pause. None leaves it to the gateway."""
+    """Which status codes are tried again, how often, and after how long a pause.
+
+    ``attempts`` come after the first try; 0 is no retry. ``backoff`` None leaves the pause to the gateway.
+    """
 
     codes: Annotated[tuple[Annotated[Int, Field(ge=400, le=599)], ...], AfterValidator(unique_values)] = ()
-    attempts: PositiveCount | None = None
+    attempts: Annotated[Int, Field(ge=0)] = 1
     backoff: Duration | None = None
 
 
@@ -188,6 +190,15 @@ class HTTPRouteRule(Model):
             field = "requestRedirect" if filter_.request_redirect else "urlRewrite"
             sentence = "ReplacePrefixMatch needs a rule with exactly one match, of type PathPrefix"
             raise refuse(sentence, *at, field, "path", "type")
+
+
+class UnreadableRule(HTTPRouteRule):
+    """A rule of a newer version of the API, or one that this API server's rules let through and ours do not.
+
+    ``matches`` are those that can be read, perhaps none; ``fault`` is what is wrong with the rest.
+    """
+
+    fault: str
 
 
 def _check_parents(parents: tuple[ParentReference, ...]) -> tuple[ParentReference, ...]:

@@ -19,6 +19,8 @@ Namespace = Annotated[str, StringConstraints(min_length=1, max_length=63, patter
 
 GATEWAY_GROUP = "gateway.networking.k8s.io"
 V1ALPHA1_GROUP = "networking.x-k8s.io"
+#: Where the API's experiments live.
+X_GROUP = "gateway.networking.x-k8s.io"
 CORE_GROUP = ""
 
 

@@ -21,7 +21,10 @@ from routes.resources.errors import (
     field_errors,
     suggestion,
 )
+from routes.resources.extension import Extension
 from routes.resources.meta import CORE_GROUP, DNS_SUBDOMAIN, GATEWAY_GROUP, V1ALPHA1_GROUP, Resource
+from routes.resources.salvage import SAVED_IN_PART
+from routes.resources.sharing import shared
 
 __all__ = ["SUPPORTED", "ConversionError", "FieldError", "ManifestError", "parse"]
 
@@ -36,6 +39,8 @@ SUPPORTED: Final[Mapping[tuple[str, str], type[Resource]]] = MappingProxyType(
             for model in (gateway.GatewayClass, gateway.Gateway, http.HTTPRoute, policy.ReferenceGrant)
         },
         (f"{GATEWAY_GROUP}/v1", "ListenerSet"): gateway.ListenerSet,
+        (f"{GATEWAY_GROUP}/v1", "BackendTLSPolicy"): policy.BackendTLSPolicy,
+        (f"{GATEWAY_GROUP}/v1alpha3", "BackendTLSPolicy"): policy.BackendTLSPolicy,
         (v1alpha1.API_VERSION, "GatewayClass"): gateway.GatewayClass,
         (v1alpha1.API_VERSION, "Gateway"): gateway.Gateway,
         (v1alpha1.API_VERSION, "HTTPRoute"): http.SelectedHTTPRoute,
@@ -69,21 +74,27 @@ _VERSIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "discovery.k8s.io": ("v1",),
 }
 #: Kinds of the Gateway API's own group that exist and are not served.
-_NOT_SERVED = frozenset(
-    {"GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "BackendTLSPolicy", "BackendLBPolicy", "ReferencePolicy"}
-)
+_NOT_SERVED = frozenset({"GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "BackendLBPolicy", "ReferencePolicy"})
 #: Kinds that nobody else's API has: with them, a group that is nearly right is a typing error.
-_UNMISTAKABLE = frozenset({"HTTPRoute", "ReferenceGrant", "GatewayClass", "ListenerSet"})
+_UNMISTAKABLE = frozenset({"HTTPRoute", "ReferenceGrant", "GatewayClass", "ListenerSet", "BackendTLSPolicy"})
 
 _NAME = re.compile(DNS_SUBDOMAIN)
 
 
-def parse(raw: Mapping[str, Any], *, strict: bool = True) -> Resource | None:
+#: Groups and kinds of other people's objects, which an ExtensionRef may name.
+ExtensionKinds = frozenset[tuple[str, str]]
+
+
+def parse(raw: Mapping[str, Any], *, strict: bool = True, extensions: ExtensionKinds = frozenset()) -> Resource | None:
     """The model of a decoded manifest, in v1 form, or None for a kind that is passed over.
 
     ``strict`` refuses unknown fields, as is right for what a person wrote; an API server's objects may come from a
-    newer version and are read with ``strict=False``. ``status`` is dropped, a field that is null counts as left out,
-    and namespaces are as kubectl would have them: "default" where one is missing, none on a cluster-wide kind.
+    newer version and are read with ``strict=False``, in part where that makes sense
+    (:mod:`routes.resources.salvage`). ``status`` is dropped, a field that is null counts as left out, and namespaces
+    are as kubectl would have them: "default" where one is missing, none on a cluster-wide kind.
+
+    Objects of the groups and kinds in ``extensions``, in whatever version, become an
+    :class:`~routes.resources.extension.Extension`, unless the kind is one that is known here.
 
     v1alpha1's TLSRoute, TCPRoute, UDPRoute and BackendPolicy are checked and passed over.
 
@@ -91,7 +102,7 @@ def parse(raw: Mapping[str, Any], *, strict: bool = True) -> Resource | None:
     """
     api_version, kind = _identity(raw)
     older = _OLDER.get(kind) if api_version == v1alpha1.API_VERSION else None
-    model = older[0] if older else SUPPORTED.get((api_version, kind))
+    model = older[0] if older else model_of(api_version, kind, extensions)
     if model is None:
         _pass_over(api_version, kind, strict=strict)
         return None
@@ -99,11 +110,21 @@ def parse(raw: Mapping[str, Any], *, strict: bool = True) -> Resource | None:
     value = _validated(model, document, strict=strict)
     convert = older[1] if older else None
     if convert is None:
-        return None if older else value
+        return None if older else shared(value)
     try:
-        return convert(value)
+        return shared(convert(value))
     except ConversionError as error:
         raise ManifestError([FieldError(error.path, error.message)]) from None
+
+
+def model_of(api_version: str, kind: str, extensions: ExtensionKinds) -> type[Resource] | None:
+    """The model of an object, v1alpha1's aside; None where there is none in this version."""
+    model = SUPPORTED.get((api_version, kind))
+    if model is None and extensions:
+        group, slash, _ = api_version.rpartition("/")
+        if (group if slash else CORE_GROUP, kind) in extensions:
+            return Extension
+    return model
 
 
 def _refused(message: str, *path: str | int) -> ManifestError:
@@ -122,6 +143,15 @@ def _identity(raw: Any) -> tuple[str, str]:
     if raw["kind"].endswith("List") and "items" in raw:
         raise _refused("a list is no object of its own: give its items one by one", "kind")
     return raw["apiVersion"], raw["kind"]
+
+
+def not_served(raw: Mapping[str, Any]) -> bool:
+    """Whether :func:`parse` passes over ``raw`` though it is meant for a gateway: a kind of the Gateway API that is
+    not served here."""
+    api_version, kind = str(raw.get("apiVersion")), str(raw.get("kind"))
+    if api_version == v1alpha1.API_VERSION:
+        return kind in _OLDER and _OLDER[kind][1] is None
+    return api_version.rpartition("/")[0] == GATEWAY_GROUP and kind in _NOT_SERVED
 
 
 def _pass_over(api_version: str, kind: str, *, strict: bool) -> None:
@@ -176,6 +206,9 @@ def _document(raw: Mapping[str, Any], model: type[Resource]) -> dict[str, Any]:
         document["metadata"] = {field: value for field, value in metadata.items() if field != "namespace"}
     elif not metadata.get("namespace"):
         document["metadata"] = {**metadata, "namespace": "default"}
+    if "managedFields" in document["metadata"]:
+        # Who set which field, as large as the object, and read by nobody here.
+        document["metadata"] = {**document["metadata"], "managedFields": None}
     return document
 
 
@@ -186,12 +219,16 @@ def _validated(model: type[Resource], document: dict[str, Any], *, strict: bool)
     except ValidationError as error:
         # Looking for nulls only now keeps the usual case, a document without mistakes, fast.
         pruned = _without_nulls(document)
-        if pruned is document:
+        if pruned is document and (strict or model not in SAVED_IN_PART):
             raise ManifestError(_errors(error, model, document)) from None
     try:
         return model.model_validate(pruned, extra=extra, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise ManifestError(_errors(error, model, pruned)) from None
+        errors = _errors(error, model, pruned)
+        saved = SAVED_IN_PART[model](pruned, errors) if not strict and model in SAVED_IN_PART else None
+        if saved is None:
+            raise ManifestError(errors) from None
+        return saved
 
 
 def _errors(error: ValidationError, model: type[Resource], document: dict[str, Any]) -> tuple[FieldError, ...]:

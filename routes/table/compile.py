@@ -1,40 +1,208 @@
 """From graph to routing table."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from bisect import insort
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Generic, TypeVar
 
 from routes.graph.hostnames import meeting
 from routes.graph.nodes import BackendNode, FilterNode, GatewayNode, Graph, ListenerNode, RouteNode, RuleNode
 from routes.graph.support import can_look_up
-from routes.resources.http import HTTPRouteMatch
+from routes.resources.http import HTTPRoute, HTTPRouteMatch
 from routes.resources.meta import Key
 from routes.table.hostnames import HostMap
 from routes.table.matches import Entry
-from routes.table.paths import exact_key, prefix_key
-from routes.table.precedence import Precedence, precedence
+from routes.table.paths import PathKey, path_key
+from routes.table.precedence import precedence
 from routes.table.types import Backend, Filter, ListenerTable, Port, PortKey, RoutingTable, Rule, VirtualHost
 
 H = TypeVar("H")
 
-Ranked = list[tuple[Precedence, Entry[H]]]
+#: A listener: the object in which it stands, and its name.
+ListenerKey = tuple[Key, str]
+#: More than this many new entries in one list are sorted with all others, rather than each put in its place.
+_FEW = 8
 
 
 def compile_table(graph: Graph, handler: Callable[[Rule], H]) -> RoutingTable[H]:
     """The table in which every match leads to ``handler(rule)``; ``handler`` is called once for each served rule."""
-    handlers = {
-        key: [(rule, handler(_rule(key, rule))) for rule in route.rules]
-        for key, route in graph.routes.items()
-        if any(parent.attachments for parent in route.parents)
-    }
-    attached = _routes_by_listener(graph)
-    ports: dict[PortKey, Port[H]] = {}
-    names: dict[str, PortKey] = {}
+    return Compiler[H](lambda rule, _: handler(rule)).compile(graph, graph.routes)
+
+
+class Compiler(Generic[H]):
+    """Makes one table after the other, each from the one before: what did not change is shared, down to the lists.
+
+    ``handler`` gets a rule and what its place was served by before, None for a new one. It is called for each rule of
+    a route that changed, and answers with the same where the rule did not. ``handlers`` are what served before the
+    first table, if anything.
+    """
+
+    def __init__(
+        self, handler: Callable[[Rule, H | None], H], handlers: Mapping[Key, Sequence[H]] = MappingProxyType({})
+    ) -> None:
+        self._handler = handler
+        # The mutable state, changed by compile alone.
+        self._routes: Mapping[Key, RouteNode] = {}
+        self._handlers: dict[Key, Sequence[H]] = dict(handlers)
+        self._hosts: dict[ListenerKey, tuple[str, HostMap[VirtualHost[H]]]] = {}
+
+    @property
+    def handlers(self) -> Mapping[Key, Sequence[H]]:
+        """What the rules of each route in the table are served by."""
+        return self._handlers
+
+    def compile(self, graph: Graph, changed: Collection[Key]) -> RoutingTable[H]:
+        """The table of ``graph``, in which of all routes only ``changed`` differ from those of the last one."""
+        before, self._routes = self._routes, graph.routes
+        for key in changed:
+            self._serve(key, graph.routes.get(key))
+        hosts: dict[ListenerKey, tuple[str, HostMap[VirtualHost[H]]]] = {}
+        edits: dict[ListenerKey, _Edits[H]] = {}
+        for listener in _served(graph):
+            place, hostname = _key(listener), listener.source.hostname or ""
+            known = self._hosts.get(place)
+            # A listener that is new, or for another hostname, begins with nothing.
+            hosts[place] = known if known is not None and known[0] == hostname else (hostname, HostMap({}))
+            edits[place] = _Edits(hostname)
+        fresh = {place for place in hosts if hosts[place] is not self._hosts.get(place)}
+        if fresh:
+            for route in graph.routes.values():
+                self._add(route, {place: edits[place] for place in fresh & _listeners(route)})
+        stale = edits.keys() - fresh
+        for key in changed:
+            if (old := before.get(key)) is not None:
+                for place in stale & _listeners(old):
+                    edits[place].remove(old)
+            if (new := graph.routes.get(key)) is not None:
+                self._add(new, {place: edits[place] for place in stale & _listeners(new)})
+        self._hosts = {place: (hostname, edits[place].applied(known)) for place, (hostname, known) in hosts.items()}
+        return self._table(graph)
+
+    def _serve(self, key: Key, route: RouteNode | None) -> None:
+        """Find what serves the rules of a route, if it is attached to anything."""
+        before = self._handlers.pop(key, None) or ()
+        if route is not None and any(parent.attachments for parent in route.parents):
+            self._handlers[key] = tuple(
+                self._handler(_rule(key, rule), before[index] if index < len(before) else None)
+                for index, rule in enumerate(route.rules)
+            )
+
+    def _add(self, route: RouteNode, edits: "Mapping[ListenerKey, _Edits[H]]") -> None:
+        if not edits:
+            return
+        handlers = self._handlers[route.source.key]
+        entries = [
+            (path_key(match.path), Entry.of(handler, route.source, rule.index, index))
+            for rule, handler in zip(route.rules, handlers, strict=True)
+            for index, match in enumerate(rule.source.matches)
+            if can_look_up(match)
+        ]
+        for edit in edits.values():
+            edit.add(route, entries)
+
+    def _table(self, graph: Graph) -> RoutingTable[H]:
+        ports: dict[PortKey, Port[H]] = {}
+        names: dict[str, PortKey] = {}
+        for gateway in graph.gateways.values():
+            for key, listeners in _by_port(gateway).items():
+                ports[key] = self._port(key, listeners, _addresses(gateway))
+                for listener in listeners:
+                    names.setdefault(f"{_key(listener)[0].qualified_name}/{listener.source.name}", key)
+        return RoutingTable(ports, names)
+
+    def _port(self, key: PortKey, listeners: Iterable[ListenerNode], addresses: tuple[str, ...]) -> Port[H]:
+        tables: dict[str, ListenerTable[H]] = {}
+        certificates = {}
+        protocol = ""
+        for listener in listeners:
+            hostname, hosts = self._hosts[_key(listener)]
+            tables[hostname] = ListenerTable(_name(listener), hosts)
+            certificates[hostname] = listener.certificates
+            protocol = listener.source.protocol
+        return Port(key, protocol, HostMap(tables), HostMap(certificates), addresses)
+
+
+class _Edits(Generic[H]):
+    """What becomes different in the virtual hosts of one listener.
+
+    They are known by those of the routes' own hostnames that meet the listener's, not by what the two have in common:
+    that a request is on this listener says that its host fits it, and precedence counts the characters of the route's
+    own hostname (GatewayRouteHostnameIntersectionPrecedence).
+    """
+
+    __slots__ = ("_gone", "_hostname", "_lists")
+
+    def __init__(self, hostname: str) -> None:
+        self._hostname = hostname
+        #: The objects of which nothing stays in the lists that are touched.
+        self._gone: set[int] = set()
+        #: What comes to the lists that are touched, by hostname and path.
+        self._lists: dict[str, dict[PathKey, list[Entry[H]]]] = {}
+
+    def remove(self, route: RouteNode) -> None:
+        """Take away what ``route`` has."""
+        self._gone.add(id(route.source))
+        for hostname in self._hostnames(route.source):
+            lists = self._lists.setdefault(hostname, {})
+            for rule in route.rules:
+                for match in rule.source.matches:
+                    lists.setdefault(path_key(match.path), [])
+
+    def add(self, route: RouteNode, entries: Iterable[tuple[PathKey, Entry[H]]]) -> None:
+        """Add the ``entries`` of ``route``."""
+        for hostname in self._hostnames(route.source):
+            lists = self._lists.setdefault(hostname, {})
+            for path, entry in entries:
+                lists.setdefault(path, []).append(entry)
+
+    def _hostnames(self, route: HTTPRoute) -> Iterator[str]:
+        for hostname in route.spec.hostnames or ("",):
+            if not hostname or meeting(self._hostname, (hostname,)) is not None:
+                yield hostname
+
+    def applied(self, hosts: HostMap[VirtualHost[H]]) -> HostMap[VirtualHost[H]]:
+        """The virtual hosts with all this done; those that are left without a path go."""
+        if not self._lists:
+            return hosts
+        changes: dict[str, VirtualHost[H] | None] = {}
+        for hostname, lists in self._lists.items():
+            host = hosts.get(hostname) or VirtualHost[H]()
+            changed = host.with_({path: self._merged(host.get(path), new) for path, new in lists.items()})
+            changes[hostname] = changed if changed else None
+        return hosts.with_(changes)
+
+    def _merged(self, old: Sequence[Entry[H]], new: list[Entry[H]]) -> tuple[Entry[H], ...]:
+        entries = [entry for entry in old if id(entry.source) not in self._gone] if self._gone else [*old]
+        if len(new) > _FEW or not entries:
+            entries += new
+            if len(entries) > 1:
+                entries.sort(key=precedence)
+        else:
+            for entry in new:
+                insort(entries, entry, key=precedence)
+        return tuple(entries)
+
+
+def _key(listener: ListenerNode) -> ListenerKey:
+    return listener.owner, listener.source.name
+
+
+def _name(listener: ListenerNode) -> str:
+    """A listener's name says enough in its Gateway; those of ListenerSets may be the same."""
+    name = listener.source.name
+    return name if listener.owner == listener.gateway else f"{listener.owner.qualified_name}/{name}"
+
+
+def _listeners(route: RouteNode) -> set[ListenerKey]:
+    """The listeners that a route is on."""
+    return {(parent.owner, attachment.listener) for parent in route.parents for attachment in parent.attachments}
+
+
+def _served(graph: Graph) -> Iterator[ListenerNode]:
     for gateway in graph.gateways.values():
-        for key, listeners in _by_port(gateway).items():
-            ports[key] = _port(key, listeners, graph.routes, attached, handlers)
-            for listener in listeners:
-                names.setdefault(f"{listener.owner.qualified_name}/{listener.source.name}", key)
-    return RoutingTable(ports, names)
+        for listener in gateway.all_listeners:
+            if listener.valid:
+                yield listener
 
 
 def _by_port(gateway: GatewayNode) -> dict[PortKey, list[ListenerNode]]:
@@ -47,78 +215,9 @@ def _by_port(gateway: GatewayNode) -> dict[PortKey, list[ListenerNode]]:
     return ports
 
 
-def _routes_by_listener(graph: Graph) -> Mapping[tuple[Key, str], list[Key]]:
-    found: dict[tuple[Key, str], dict[Key, None]] = {}
-    for key, route in graph.routes.items():
-        for parent in route.parents:
-            for attachment in parent.attachments:
-                found.setdefault((parent.owner, attachment.listener), {})[key] = None
-    return {listener: list(keys) for listener, keys in found.items()}
-
-
-def _port(
-    key: PortKey,
-    listeners: Iterable[ListenerNode],
-    routes: Mapping[Key, RouteNode],
-    attached: Mapping[tuple[Key, str], list[Key]],
-    handlers: Mapping[Key, list[tuple[RuleNode, H]]],
-) -> Port[H]:
-    tables: dict[str, ListenerTable[H]] = {}
-    certificates = {}
-    protocol = ""
-    for listener in listeners:
-        hostname = listener.source.hostname or ""
-        keys = attached.get((listener.owner, listener.source.name), ())
-        served = [(routes[route], handlers[route]) for route in keys]
-        tables[hostname] = ListenerTable(_name(listener), _hosts(served, hostname))
-        certificates[hostname] = listener.certificates
-        protocol = listener.source.protocol
-    return Port(key, protocol, HostMap(tables), HostMap(certificates))
-
-
-def _name(listener: ListenerNode) -> str:
-    """A listener's name says enough in its Gateway; those of ListenerSets may be the same."""
-    name = listener.source.name
-    return name if listener.owner == listener.gateway else f"{listener.owner.qualified_name}/{name}"
-
-
-def _hosts(routes: Iterable[tuple[RouteNode, list[tuple[RuleNode, H]]]], listener: str) -> HostMap[VirtualHost[H]]:
-    """Virtual hosts by those of the routes' own hostnames that meet the listener's.
-
-    Not by what they have in common with the listener's: that a request is on this listener says that its host fits it,
-    and precedence counts the characters of the route's own hostname (GatewayRouteHostnameIntersectionPrecedence).
-    """
-    exact: dict[str, dict[str, Ranked[H]]] = {}
-    prefixes: dict[str, dict[str, Ranked[H]]] = {}
-    for route, handlers in routes:
-        ranked = list(_entries(route, handlers))
-        for hostname in route.source.spec.hostnames or ("",):
-            if hostname and meeting(listener, (hostname,)) is None:
-                continue
-            exact.setdefault(hostname, {})
-            prefixes.setdefault(hostname, {})
-            for path_type, path, rank, entry in ranked:
-                lists = exact[hostname] if path_type == "Exact" else prefixes[hostname]
-                lists.setdefault(path, []).append((rank, entry))
-    return HostMap({name: VirtualHost(_sorted(exact[name]), _sorted(prefixes[name])) for name in exact})
-
-
-def _entries(
-    route: RouteNode, handlers: Iterable[tuple[RuleNode, H]]
-) -> Iterator[tuple[str, str, Precedence, Entry[H]]]:
-    for rule, handler in handlers:
-        for index, match in enumerate(rule.source.matches):
-            if not can_look_up(match):
-                continue
-            entry = Entry.of(match, handler)
-            path = exact_key(match.path.value) if match.path.type == "Exact" else prefix_key(match.path.value)
-            yield match.path.type, path, precedence(entry, route.source, rule.index, index), entry
-
-
-def _sorted(lists: Mapping[str, Ranked[H]]) -> dict[str, tuple[Entry[H], ...]]:
-    return {
-        path: tuple(entry for _, entry in sorted(ranked, key=lambda pair: pair[0])) for path, ranked in lists.items()
-    }
+def _addresses(gateway: GatewayNode) -> tuple[str, ...]:
+    wanted = gateway.source.spec.addresses
+    return tuple(dict.fromkeys(each.value for each in wanted if each.type == "IPAddress" and each.value))
 
 
 def _rule(route: Key, node: RuleNode) -> Rule:
@@ -128,7 +227,7 @@ def _rule(route: Key, node: RuleNode) -> Rule:
         node.index,
         tuple(_backend(backend) for backend in node.backends),
         node.unsupported,
-        tuple(_filter(filter_) for filter_ in node.filters),
+        _filters(node.filters),
         _only_prefix(source.matches),
         source.timeouts,
         source.retry,
@@ -137,8 +236,9 @@ def _rule(route: Key, node: RuleNode) -> Rule:
 
 
 def _only_prefix(matches: Sequence[HTTPRouteMatch]) -> str | None:
-    path = matches[0].path
-    return path.value if len(matches) == 1 and path.type == "PathPrefix" else None
+    if len(matches) != 1 or matches[0].path.type != "PathPrefix":
+        return None
+    return matches[0].path.value
 
 
 def _backend(node: BackendNode) -> Backend:
@@ -151,15 +251,20 @@ def _backend(node: BackendNode) -> Backend:
         node.dns,
         protocol=node.protocol,
         tls=node.tls,
-        filters=tuple(_filter(filter_) for filter_ in node.filters),
+        filters=_filters(node.filters),
     )
 
 
-def _filter(node: FilterNode) -> Filter:
-    return Filter(
-        node.source.type,
-        node.source.config,
-        _backend(node.backend) if node.backend is not None else None,
-        node.extension,
-        node.unsupported,
+def _filters(nodes: Iterable[FilterNode]) -> tuple[Filter, ...]:
+    """What is run. A mirror that leads nowhere is left out: the request itself is served (HTTPRequestMirrorFilter)."""
+    return tuple(
+        Filter(
+            node.source.type,
+            node.source.config,
+            _backend(node.backend) if node.backend is not None else None,
+            node.extension,
+            node.unsupported,
+        )
+        for node in nodes
+        if node.source.request_mirror is None or (node.backend is not None and not node.backend.reason)
     )

@@ -2,9 +2,12 @@
 
 from typing import Any
 
-from routes.graph.nodes import BackendProtocol
+from routes.table.features import describe_backend, describe_features
 from routes.table.matches import Entry
-from routes.table.types import Backend, Port, RoutingTable, Rule, VirtualHost
+from routes.table.types import Port, RoutingTable, Rule, VirtualHost
+
+#: The types of path matches in the order in which they are tried.
+_TYPES = ("Exact", "RegularExpression", "PathPrefix")
 
 
 def describe(table: RoutingTable[Rule]) -> dict[str, Any]:
@@ -29,7 +32,9 @@ def _port(port: Port[Rule]) -> dict[str, Any]:
 def _matches(host: VirtualHost[Rule]) -> list[dict[str, Any]]:
     return [
         {f"{kind} {path}": _predicates(entry) | _rule(entry.handler)}
-        for kind, path, entries in sorted(host.items(), key=lambda item: (item[0] != "Exact", -len(item[1]), item[1]))
+        for kind, path, entries in sorted(
+            host.items(), key=lambda item: (_TYPES.index(item[0]), -len(item[1]), item[1])
+        )
         for entry in entries
     ]
 
@@ -39,9 +44,14 @@ def _predicates(entry: Entry[Rule]) -> dict[str, Any]:
     if entry.method:
         described["method"] = entry.method
     if entry.headers:
-        described["headers"] = {name.decode(): value.decode() for name, value in entry.headers}
+        described["headers"] = {
+            name.decode(): value.decode() if isinstance(value, bytes) else f"~ {value.text}"
+            for name, value in entry.headers
+        }
     if entry.query:
-        described["query"] = dict(entry.query)
+        described["query"] = {
+            name: value if isinstance(value, str) else f"~ {value.text}" for name, value in entry.query
+        }
     return described
 
 
@@ -50,17 +60,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
     if rule.invalid:
         described["invalid"] = rule.invalid
     else:
-        described["backends"] = [_backend(backend) for backend in rule.backends]
+        described |= describe_features(rule)
+        if rule.backends or not rule.filters:
+            described["backends"] = [describe_backend(backend) for backend in rule.backends]
     return described
-
-
-def _backend(backend: Backend) -> str:
-    if backend.invalid:
-        where = f"500, {backend.invalid}"
-    elif backend.dns is not None:
-        where = f"dns {backend.dns}"
-    else:
-        where = ", ".join(map(str, backend.addresses)) or "503, no ready endpoint"
-    if backend.protocol != BackendProtocol.HTTP:
-        where = f"{backend.protocol} {where}"
-    return f"{backend.weight} × {backend.name} → {where}"

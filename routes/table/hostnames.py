@@ -1,7 +1,7 @@
 """Look-up by host name: exact names by hash, wildcards label by label, whatever the size of the table."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -19,6 +19,32 @@ class HostMap(Generic[T]):
         self._exact = {name: value for name, value in values.items() if name and not name.startswith("*.")}
         # Kept as ".example.com": the part of a host from one of its dots on.
         self._wildcards = {name[1:]: value for name, value in values.items() if name.startswith("*.")}
+
+    def with_(self, changes: Mapping[str, T | None]) -> Self:
+        """A map in which ``changes`` are added or replaced, and those that are None taken away."""
+        changed = type(self).__new__(type(self))
+        changed._any = self._any
+        changed._exact, changed._wildcards = self._exact, self._wildcards
+        if any(name and not name.startswith("*.") for name in changes):
+            changed._exact = self._exact.copy()
+        if any(name.startswith("*.") for name in changes):
+            changed._wildcards = self._wildcards.copy()
+        for name, value in changes.items():
+            if not name:
+                changed._any = value
+                continue
+            key, values = (name[1:], changed._wildcards) if name.startswith("*.") else (name, changed._exact)
+            if value is None:
+                values.pop(key, None)
+            else:
+                values[key] = value
+        return changed
+
+    def get(self, hostname: str) -> T | None:
+        """The value of a hostname as it was written."""
+        if not hostname:
+            return self._any
+        return self._wildcards.get(hostname[1:]) if hostname.startswith("*.") else self._exact.get(hostname)
 
     def candidates(self, host: str) -> Sequence[T]:
         """The values that ``host`` (lower case, without port) fits, the most specific first."""

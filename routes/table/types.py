@@ -91,7 +91,7 @@ class VirtualHost(PathMap[Entry[H]]):
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ListenerTable(Generic[H]):
     """One listener: its routes by their own hostnames."""
 
@@ -103,13 +103,15 @@ class ListenerTable(Generic[H]):
 class Port(Generic[H]):
     """One port of a Gateway: its listeners by hostname, and for HTTPS their certificates.
 
-    ``certificates`` keeps, for each listener hostname, the pairs in the order of certificateRefs.
+    ``certificates`` keeps, for each listener hostname, the pairs in the order of certificateRefs. ``addresses`` are the
+    IP addresses on which the Gateway wants to listen; without any that is left to whoever opens the sockets.
     """
 
     key: PortKey
     protocol: str
     listeners: HostMap[ListenerTable[H]]
     certificates: HostMap[tuple[CertificatePair, ...]]
+    addresses: tuple[str, ...] = ()
 
     def find(self, host: str, path: str, method: str, headers: Headers, query: bytes) -> H | None:
         """The handler for a request, None where no rule takes it.
@@ -125,6 +127,26 @@ class Port(Generic[H]):
             if handler is not None:
                 return handler
         return None
+
+    def misdirected(self, server_name: str | None, host: str) -> bool:
+        """Whether a request for ``host`` is for another listener than the connection it came on.
+
+        ``server_name`` is what the client named in its handshake, "" for nothing; None is a connection without TLS. To
+        be answered 421 (Gateway.spec.listeners): a client may send a request for any host that the certificate bears
+        on a connection that it has (RFC 9113 §9.1.1), and would slip by what the other listener asks of a connection.
+        Where no listener is for ``host`` there is nothing to be directed to, and the answer is 404.
+        """
+        if server_name is None or server_name == host:
+            return False
+        wanted = self.listeners.best(host)
+        if wanted is None:
+            return False
+        name = server_name.lower().rstrip(".")
+        chosen = self.listeners.best(name)
+        if chosen is None and not name:
+            # As certificates are chosen for a client that names nothing.
+            chosen = next(listener for _, listener in self.listeners.items())
+        return wanted is not chosen
 
     def in_doubt(self, host: str, path: str) -> bool:
         """Whether a backend may read ``path`` as one that rules claim which do not take it as it stands."""

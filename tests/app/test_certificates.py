@@ -8,7 +8,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from app.tls.certificates import check_pair, dns_names, load
+from app.tls.certificates import check_authorities, check_pair, dns_names, load
 from app.tls.sni import Certificates, Pairs
 from routes.graph.nodes import CertificatePair
 from routes.resources.meta import Key
@@ -59,6 +59,19 @@ def test_the_names_of_a_certificate_are_the_dns_names_of_the_first_one() -> None
 )
 def test_what_is_wrong_with_a_pair_is_said_in_a_sentence(certificate: bytes, key: bytes, sentence: str) -> None:
     assert check_pair(certificate, key) == sentence
+
+
+def test_certificates_of_authorities_are_read_all_together() -> None:
+    authority, other = (trustme.CA().cert_pem.bytes().decode() for _ in range(2))
+    assert check_authorities(authority) == ""
+    assert check_authorities(f"{authority}\n{other}") == ""
+
+
+def test_authorities_of_which_one_cannot_be_read_are_refused() -> None:
+    authority = trustme.CA().cert_pem.bytes().decode()
+    cut = authority.replace("\n", "", 3)[:200] + "\n-----END CERTIFICATE-----\n"
+    for text in ("", "no certificate", cut, f"{authority}{cut}", KEY.decode()):
+        assert check_authorities(text) == "holds no readable PEM certificate"
 
 
 def test_the_intermediate_certificate_must_not_come_first() -> None:

@@ -161,3 +161,38 @@ def test_a_bad_value_keeps_uvicorn_from_starting_with_one_sentence() -> None:
         told = [line for line in running.log.splitlines() if line.startswith("ERROR")]
         assert told == [f"ERROR:    {SENTENCES['access_log'][1]}", "ERROR:    Application startup failed. Exiting."]
         assert "Traceback" not in running.log
+
+
+def test_ports_are_pairs_of_a_listeners_port_and_a_bound_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOONGATE_PORTS", "80=8000, 443=8443")
+    assert Settings().ports == {80: 8000, 443: 8443}
+    assert Settings(ports={80: 8080}).ports == {80: 8080}
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("8000", "write pairs such as 80=8000,443=8443, not '8000'"),
+        ("80:8000", "write pairs such as 80=8000,443=8443, not '80:8000'"),
+        ("80=8000,80=8001", "has port 80 twice"),
+    ],
+)
+def test_other_ports_are_refused(value: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOONGATE_PORTS", value)
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert complaint(caught.value) == f"MOONGATE_PORTS: {sentence}"
+
+
+def test_a_session_key_is_a_secret(settings: Setting) -> None:
+    found = settings(session_key="sixteen letters.")
+    assert found.session_key.get_secret_value() == "sixteen letters."
+    assert "sixteen" not in repr(found)
+    assert settings(session_key="").session_key.get_secret_value() == ""
+
+
+def test_a_session_key_that_can_be_guessed(settings: Setting) -> None:
+    with pytest.raises(ValidationError) as caught:
+        settings(session_key="hunter2")
+    assert complaint(caught.value).startswith("MOONGATE_SESSION_KEY: must be 16 characters or more")
+    assert "hunter2" not in complaint(caught.value)

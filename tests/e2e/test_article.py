@@ -243,7 +243,7 @@ def https(
         settings = {"certificates": json.dumps(the_articles_certificates())}
     with gateway(story.manifests, port=http, **settings) as running:
         story.process = running
-        wait_until(lambda: f"listening on 127.0.0.1 port {port}, HTTPS" in running.log)
+        wait_until(lambda: f"listening on 127.0.0.1:{port}, HTTPS" in running.log)
         yield story, port
 
 

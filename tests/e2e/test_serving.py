@@ -62,7 +62,7 @@ def test_each_of_two_http_listeners_serves_its_own_routes(tmp_path: Path, backen
         wait_until(lambda: is_listening(right))
         assert statuses(left) == LEFT
         assert statuses(right) == RIGHT
-        assert f"default/two:{right}: listening on 127.0.0.1 port {right}, HTTP" in running.log
+        assert f"default/two:{right}: listening on 127.0.0.1:{right}, HTTP" in running.log
 
 
 def test_two_workers_share_the_servers_port_and_every_other_listener(tmp_path: Path, backends: Backends) -> None:
@@ -86,7 +86,7 @@ def test_two_workers_share_the_servers_port_and_every_other_listener(tmp_path: P
 
     with gateway(manifests, "--workers", "2", access_log="json") as running:
         wait_until(lambda: running.log.count("Application startup complete") == 2)
-        assert running.log.count(f"listening on 127.0.0.1 port {right}, HTTP") == 2
+        assert running.log.count(f"listening on 127.0.0.1:{right}, HTTP") == 2
         wait_until(lambda: counters() == 2, what="both workers have served the second listener")
         wait_until(lambda: speakers() == 2, what="both workers have served the server's own port")
 
@@ -136,7 +136,7 @@ def test_a_port_that_somebody_has_is_reported_and_the_others_serve(tmp_path: Pat
     manifests = two_listeners(tmp_path, backends, left, right)
     with socket.create_server(("127.0.0.1", right)), gateway(manifests, port=left) as running:
         running.wait_for(
-            rf"ERROR: +default/two:{right}: not listening on 127\.0\.0\.1 port {right}: Address already in use\n"
+            rf"ERROR: +default/two:{right}: not listening on 127\.0\.0\.1:{right}: Address already in use\n"
         )
         assert statuses(left) == LEFT
 
@@ -209,7 +209,7 @@ def test_moongate_run_without_a_port_to_open_says_why_and_ends(tmp_path: Path, a
         moongate("run", *arguments, manifests=str(tmp_path)) as running,
     ):
         assert running.wait() == 3
-        assert f"default/one:{port}: not listening on 127.0.0.1 port {port}: Address already in use\n" in running.log
+        assert f"default/one:{port}: not listening on 127.0.0.1:{port}: Address already in use\n" in running.log
         assert "ERROR:    no listener could be opened\n" in running.log
         assert "Traceback" not in running.log
 
@@ -281,3 +281,17 @@ def test_a_request_under_way_on_a_listener_that_goes_away_is_finished(tmp_path: 
             slow.release.set()
             client.join()
     assert [answer.body for answer in answers] == [b"done"]
+
+
+def test_a_rule_sees_the_forwarded_fields_that_its_backend_gets(tmp_path: Path, backends: Backends) -> None:
+    """… and not those that a client made up, whichever way a request takes."""
+    secured = route("secured", "whoami")
+    secured["spec"]["rules"][0]["matches"] = [{"headers": [{"name": "X-Forwarded-Proto", "value": "https"}]}]
+    write(tmp_path / "all.yaml", *backend("whoami", backends.nginx), secured, route("plain", "whoami", path="/plain"))
+    forged = (("X-Forwarded-Proto", "https"),)
+    ours = ("--http", "app.listeners.http:GatewayProtocol")
+    with gateway(tmp_path, *ours) as running, Connection(running.port) as client:
+        assert client.ask("/plain").status == 200, "now there is a connection to the backend"
+        assert [client.ask(fields=forged).status for _ in range(3)] == [404] * 3
+    with gateway(tmp_path, *ours, trusted_proxies="127.0.0.1") as running, Connection(running.port) as client:
+        assert [client.ask(fields=forged).status for _ in range(3)] == [200] * 3

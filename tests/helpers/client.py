@@ -48,7 +48,7 @@ def insecure() -> ssl.SSLContext:
 
 
 class Connection:
-    """One connection to 127.0.0.1, kept alive from request to request.
+    """One connection to ``address``, kept alive from request to request.
 
     With ``tls`` it is TLS and names ``server_name`` in its handshake, or nothing where that is None.
     """
@@ -60,9 +60,10 @@ class Connection:
         tls: ssl.SSLContext | None = None,
         server_name: str | None = None,
         timeout: float = 10.0,
+        address: str = "127.0.0.1",
     ) -> None:
-        self._http = http.client.HTTPConnection("127.0.0.1", port)
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+        self._http = http.client.HTTPConnection(address, port)
+        self.socket = socket.create_connection((address, port), timeout)
         if tls is not None:
             try:
                 self.socket = tls.wrap_socket(self.socket, server_hostname=server_name)

@@ -28,6 +28,8 @@ class Answer:
     def __init__(self) -> None:
         self.status = 0
         self.fields: dict[bytes, bytes] = {}
+        #: The fields as they came, with those that are repeated.
+        self.head: list[tuple[bytes, bytes]] = []
         self.body = bytearray()
         self.ended = False
         #: The code of a reset.
@@ -39,14 +41,22 @@ class Answer:
 
 
 class Http2Client:
-    """A connection to ``port`` of 127.0.0.1."""
+    """A connection to ``port`` of ``address``. In TLS it names ``server_name``, or ``host`` where there is none."""
 
-    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None, host: str = "localhost") -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+    def __init__(
+        self,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        host: str = "localhost",
+        server_name: str = "",
+        address: str = "127.0.0.1",
+    ) -> None:
+        self._socket = socket.create_connection((address, port), PATIENCE)
         self.scheme = b"http"
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
-            self._socket = tls.wrap_socket(self._socket, server_hostname=host)
+            self._socket = tls.wrap_socket(self._socket, server_hostname=server_name or host)
             self.scheme = b"https"
         self.authority = host.encode()
         self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None, validate_outbound_headers=False))
@@ -111,7 +121,8 @@ class Http2Client:
         for event in self.h2.receive_data(self._without_goaway(data)):
             if isinstance(event, ResponseReceived):
                 answer = self.answers[event.stream_id]
-                answer.fields = dict(event.headers)
+                answer.head = [(bytes(name), bytes(value)) for name, value in event.headers]
+                answer.fields = dict(answer.head)
                 answer.status = int(answer.fields[b":status"])
             elif isinstance(event, DataReceived):
                 self.answers[event.stream_id].body += event.data

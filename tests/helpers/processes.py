@@ -26,10 +26,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def is_listening(port: int) -> bool:
-    """Whether somebody takes connections on ``port`` of 127.0.0.1."""
+def is_listening(port: int, address: str = "127.0.0.1") -> bool:
+    """Whether somebody takes connections on ``port`` of ``address``."""
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0
 
 
 class Process:

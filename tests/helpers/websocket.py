@@ -55,8 +55,10 @@ class Client:
 
 
 @contextmanager
-def dialled(scheme: str, port: int, path: str, host: str = "chat.example", **options: Any) -> Iterator[Client]:
-    """A WebSocket to ``port`` of 127.0.0.1; ``options`` are those of websockets' ``connect``."""
+def dialled(
+    scheme: str, port: int, path: str, host: str = "chat.example", *, address: str = "127.0.0.1", **options: Any
+) -> Iterator[Client]:
+    """A WebSocket to ``port`` of ``address``; ``options`` are those of websockets' ``connect``."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -66,7 +68,7 @@ def dialled(scheme: str, port: int, path: str, host: str = "chat.example", **opt
             options |= {"ssl": insecure(), "server_hostname": host}
 
         async def dial() -> ClientConnection:
-            sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
+            sock = socket.create_connection((address, port), PATIENCE)
             sock.setblocking(False)
             return await connect(f"{scheme}://{host}:{port}{path}", sock=sock, **options)
 

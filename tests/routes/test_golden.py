@@ -15,7 +15,7 @@ import yaml
 
 from app.providers.manifests import read_manifests
 from app.status.patches import statuses
-from app.tls.certificates import check_pair, dns_names
+from app.tls.certificates import check_authorities, check_pair, dns_names
 from routes.graph.build import build_graph
 from routes.graph.nodes import Graph, Options, Sockets
 from routes.graph.review import review
@@ -36,7 +36,7 @@ def name_of(path: Path) -> str:
 
 
 def options_of(given: dict[str, Any]) -> Options:
-    usual = Options(check_certificate=check_pair, certificate_names=dns_names)
+    usual = Options(check_certificate=check_pair, check_authorities=check_authorities, certificate_names=dns_names)
     return Options(
         controller_name=given.pop("controllerName", usual.controller_name),
         app_label_selector=given.pop("appLabelSelector", usual.app_label_selector),
@@ -44,6 +44,8 @@ def options_of(given: dict[str, Any]) -> Options:
         service_dns=given.pop("serviceDNS", usual.service_dns),
         check_certificate=usual.check_certificate,
         certificate_names=usual.certificate_names,
+        check_authorities=usual.check_authorities,
+        extensions=frozenset((each["group"], each["kind"]) for each in given.pop("extensions", ())),
     )
 
 
@@ -73,7 +75,7 @@ def split_options(text: str) -> tuple[Options, Sockets, str]:
 
 def graph_of(text: str) -> tuple[tuple[Problem, ...], Graph, Options]:
     options, sockets, manifests = split_options(text)
-    read = read_manifests(manifests, "in.yaml")
+    read = read_manifests(manifests, "in.yaml", options.extensions)
     graph = build_graph(Snapshot(definition.resource for definition in read.objects), options, sockets)
     return (*read.problems, *review(graph)), graph, options
 

@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.backend import Upstream
 from app.listeners.cycle import Cycle
-from app.proxy import TARGET_PATH, RuleProxy, Upstream
+from app.rule import serve
 from app.upstream.endpoints import Endpoints
 from app.upstream.resolver import Resolver
 from app.upstream.transport import UpstreamTransport
 from middleware.answer import CYCLE
 from middleware.errors import ErrorMiddleware
+from middleware.scope import TARGET_PATH
 from routes.graph.nodes import Address, BackendProtocol
+from routes.resources.http import HTTPRouteRetry, HTTPRouteTimeouts
 from routes.resources.meta import Key
 from routes.table.types import Backend, Rule
 from tests.wire.harness import Loop, Server, Wire, undated
@@ -49,20 +52,23 @@ EMPTY = OK + b"Content-Length: 0\r\n\r\n"
 
 
 class Rig:
-    """A gateway between clients and one backend, which the test plays. ``listened``: a middleware hears messages."""
+    """A gateway between clients and one backend, which the test plays.
 
-    def __init__(self, loop: Loop, protocol: BackendProtocol, *, listened: bool = False) -> None:
+    ``listened``: a middleware hears messages. ``rule``: what else the rule asks for.
+    """
+
+    def __init__(self, loop: Loop, protocol: BackendProtocol, *, listened: bool = False, **rule: Any) -> None:
         self.loop = loop
         self.messages: list[Message] = []
-        app = loop.run(self._make(protocol))
+        app = loop.run(self._make(protocol, rule))
         self.app = self._listening(app) if listened else app
         self.server = Server(loop, self.app)
         self._http2: Http2Backend | None = None
 
-    async def _make(self, protocol: BackendProtocol) -> ASGIApp:
+    async def _make(self, protocol: BackendProtocol, rule: dict[str, Any]) -> ASGIApp:
         backend = Backend("b", 1, (Address("192.0.2.9", 80),), protocol=protocol)
         transport = UpstreamTransport()
-        proxy = RuleProxy(Rule(ROUTE, 0, (backend,)), Upstream(transport, Endpoints(Resolver(60), transport)))
+        proxy = serve(Rule(ROUTE, 0, (backend,), **rule), Upstream(transport, Endpoints(Resolver(60), transport)))
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             scope[TARGET_PATH] = scope["raw_path"]
@@ -118,9 +124,17 @@ class Rig:
         return sent
 
 
-@pytest.fixture(params=[False, True], ids=["direct", "listened to"])
+WAYS: dict[str, dict[str, Any]] = {
+    "direct": {},
+    "listened to": {"listened": True},
+    "with retries": {"retry": HTTPRouteRetry(codes=(503,))},
+    "with a time": {"timeouts": HTTPRouteTimeouts(request="10s", backend_request="10s")},
+}
+
+
+@pytest.fixture(params=list(WAYS))
 def make(loop: Loop, request: pytest.FixtureRequest) -> Callable[[BackendProtocol], Rig]:
-    return lambda protocol: Rig(loop, protocol, listened=request.param)
+    return lambda protocol: Rig(loop, protocol, **WAYS[request.param])
 
 
 @pytest.fixture

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.proxy import TARGET_PATH, RuleProxy, Upstream
+from app.backend import Upstream
+from app.proxy import RuleProxy
 from app.upstream.endpoints import Endpoints
 from app.upstream.health import BURST, EJECTION, SLOW_START
 from app.upstream.transport import UpstreamTransport
 from middleware.errors import ErrorMiddleware
+from middleware.scope import TARGET_PATH
 from routes.graph.nodes import Address, DNSName
 from routes.resources.meta import Key
 from routes.table.types import Backend, Rule

@@ -6,14 +6,16 @@ from collections.abc import Callable
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from app.backend import Upstream
 from app.direct import FAILURE
 from app.listeners.cycle import Cycle
-from app.proxy import TARGET_PATH, RuleProxy, Upstream
+from app.proxy import RuleProxy
 from app.upstream import exchange
 from app.upstream.endpoints import Endpoints
 from app.upstream.resolver import Resolver
 from app.upstream.transport import UpstreamTransport
 from middleware.errors import ErrorMiddleware
+from middleware.scope import TARGET_PATH
 from routes.graph.nodes import Address
 from routes.resources.meta import Key
 from routes.table.types import Backend, Rule

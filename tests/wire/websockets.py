@@ -5,13 +5,15 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.proxy import TARGET_PATH, RuleProxy, Upstream
+from app.backend import Upstream
+from app.proxy import RuleProxy
 from app.upstream.endpoints import Endpoints
 from app.upstream.health import Endpoint
 from app.upstream.resolver import Resolver
 from app.upstream.transport import UpstreamTransport
 from middleware.accesslog import AccessLogMiddleware
 from middleware.errors import ErrorMiddleware
+from middleware.scope import TARGET_PATH
 from routes.graph.nodes import Address
 from routes.resources.meta import Key
 from routes.table.types import Backend, Rule

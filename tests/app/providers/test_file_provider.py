@@ -1,7 +1,9 @@
 """Real folders, real notifications. What is waited for is a change, never a time."""
 
 import asyncio
+import errno
 import os
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -18,6 +20,17 @@ from routes.resources.core import ConfigMap
 from routes.resources.meta import Key, Resource
 
 NEVER = 600.0
+
+
+@pytest.fixture(autouse=True, params=["inotify", "watchfiles"])
+def way_of_watching(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of this holds with either: inotify in the event loop, and where that is not to be had watchfiles."""
+
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "not here")
+
+    if request.param == "watchfiles" or not sys.platform.startswith("linux"):
+        monkeypatch.setattr(file_module, "Inotify", none)
 
 
 def config(*names: str, value: str = "x", kind: str = "ConfigMap") -> str:
@@ -114,6 +127,16 @@ def test_it_is_a_provider(tmp_path: Path) -> None:
     assert provider.name == "files"
     assert asyncio.run(provider.load()) == Change((), (), ())
     assert asyncio.run(FileProvider([]).load()) == Change((), (), ())
+
+
+def test_objects_of_somebody_elses_kind_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
+    text = "apiVersion: example.com/v1\nkind: RateLimit\nmetadata: {name: a}\nspec: {perSecond: 5}\n"
+    (tmp_path / "a.yaml").write_text(text)
+    (tmp_path / "b.yaml").write_text(text.replace("name: a", "name: b") + "bad: field\n")
+    assert asyncio.run(FileProvider([tmp_path]).load()).upserts == ()
+    change = asyncio.run(FileProvider([tmp_path], extensions=frozenset({("example.com", "RateLimit")})).load())
+    assert [str(resource.key) for resource in change.upserts] == ["RateLimit default/a"]
+    assert [str(problem.key) for problem in change.problems or ()] == ["RateLimit default/b"]
 
 
 # --- which files

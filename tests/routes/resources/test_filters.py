@@ -104,6 +104,10 @@ def test_a_redirect_is_302_unless_it_says_otherwise() -> None:
             "requestMirror.backendRef.port: required: say which port of the Service 'a'",
         ),
         (
+            "{type: CORS, cors: {maxAge: 2147483648}}",
+            "cors.maxAge: must be 2147483647 or less, not the number 2147483648",
+        ),
+        (
             "{type: RequestMirror, requestMirror: {backendRef: {name: a, port: 1}, percent: 101}}",
             "requestMirror.percent: must be 100 or less, not the number 101",
         ),

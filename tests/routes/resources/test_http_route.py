@@ -255,7 +255,11 @@ def test_a_regular_expression_need_not_look_like_a_path() -> None:
         ),
         ("{retry: {codes: [302]}}", "retry.codes[0]: must be 400 or more, not the number 302"),
         ("{retry: {codes: [500, 500]}}", "retry.codes[1]: 500 is already in this list, at index 0"),
-        ("{retry: {attempts: 0}}", "retry.attempts: must be 1 or more, not the number 0"),
+        ("{retry: {attempts: -1}}", "retry.attempts: must be 0 or more, not the number -1"),
+        (
+            "{backendRefs: [{group: gateway.networking.x-k8s.io, kind: XBackend, name: a, port: 80}]}",
+            "backendRefs[0].port: must not be set for an XBackend, which has its own",
+        ),
         ("{sessionPersistence: {}}", 'sessionPersistence.cookie: required where type is "Cookie"'),
         (
             "{sessionPersistence: {type: Header, header: {name: a}, cookie: {}}}",
@@ -269,6 +273,13 @@ def test_a_regular_expression_need_not_look_like_a_path() -> None:
 )
 def test_a_rule_that_the_api_server_would_refuse_is_refused(rule: str, sentence: str) -> None:
     assert rule_refusals(rule) == [sentence]
+
+
+@pytest.mark.parametrize(("text", "attempts"), [("{}", 1), ("{attempts: 0}", 0), ("{attempts: 3}", 3)])
+def test_a_retry_is_one_unless_it_says_otherwise(text: str, attempts: int) -> None:
+    [rule] = route(f"rules: [{{retry: {text}}}]").spec.rules
+    assert rule.retry is not None
+    assert rule.retry.attempts == attempts
 
 
 def test_an_attempt_may_take_any_time_where_the_request_has_no_limit() -> None:

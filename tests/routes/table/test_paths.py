@@ -9,11 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from routes.table.paths import PathMap, exact_key, lax_reading, matched_path, prefix_key
+from routes.table.paths import PathKey, PathMap, exact_key, lax_reading, matched_path, prefix_key
 
 
-def paths(*, exact: tuple[str, ...] = (), prefixes: tuple[str, ...] = ()) -> PathMap[str]:
-    return PathMap({path: [f"= {path}"] for path in exact}, {prefix_key(path): [path] for path in prefixes})
+def paths(
+    *, exact: tuple[str, ...] = (), prefixes: tuple[str, ...] = (), patterns: tuple[str, ...] = ()
+) -> PathMap[str]:
+    lists = {PathKey("Exact", path): (f"= {path}",) for path in exact}
+    lists |= {PathKey("RegularExpression", text): (f"~ {text}",) for text in patterns}
+    return PathMap[str]().with_(lists | {PathKey("PathPrefix", prefix_key(path)): (path,) for path in prefixes})
 
 
 def tried(table: PathMap[str], path: str) -> list[str]:
@@ -65,7 +69,11 @@ def test_an_empty_table_takes_nothing() -> None:
 def test_what_is_kept_can_be_told() -> None:
     """For people and golden files: type, path and entries."""
     table = paths(exact=("/a",), prefixes=("/", "/b/"))
-    assert list(table.items()) == [("Exact", "/a", ["= /a"]), ("PathPrefix", "/", ["/"]), ("PathPrefix", "/b", ["/b/"])]
+    assert list(table.items()) == [
+        ("Exact", "/a", ("= /a",)),
+        ("PathPrefix", "/", ("/",)),
+        ("PathPrefix", "/b", ("/b/",)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -222,9 +230,9 @@ def elementwise(prefix: str, path: str) -> bool:
 @given(st.sets(PATHS, max_size=4), st.sets(PREFIXES, max_size=6), PATHS)
 def test_candidates_are_those_that_fit_element_by_element(exact: set[str], prefixes: set[str], path: str) -> None:
     """HTTPPathMatch, by brute force: exact first, then every prefix that fits, the longest first."""
-    table = PathMap({each: [each] for each in exact}, {prefix_key(each): [prefix_key(each)] for each in prefixes})
+    table = paths(exact=tuple(exact), prefixes=tuple(prefix_key(each) for each in prefixes))
     fitting = {prefix_key(prefix) for prefix in prefixes if elementwise(prefix, path)}
-    expected = [path] * (path in exact) + sorted(fitting, key=len, reverse=True)
+    expected = [f"= {path}"] * (path in exact) + sorted(fitting, key=len, reverse=True)
     assert tried(table, path) == expected
 
 
@@ -308,6 +316,71 @@ def test_no_backend_reads_a_path_of_another_rule(exact: set[str], prefixes: set[
     if rules:
         for reader in READERS:
             assert tried(table, reader.read(sent)) == rules, (reader, reader.read(sent))
+
+
+#: Some that ask for what backends may make of a path, which prefixes and exact paths cannot.
+PATTERNS = ["/a", "/a//b", "/.*;.*", "/a/[^/]*", "/b.*", ".*b", "/a%2F.*", r".*\\\\.*", "//+a"]
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    st.sets(st.sampled_from(PATTERNS), min_size=1, max_size=3),
+    st.sets(PLAIN, max_size=2),
+    st.lists(st.sampled_from(ATOMS), max_size=8).map(lambda atoms: "/" + "".join(atoms)),
+)
+@example({"/a//b"}, {"/"}, "/a%2F/b")
+@example({".*b"}, {"/a"}, "/a;b")
+def test_no_backend_reads_a_path_that_a_pattern_claims(patterns: set[str], prefixes: set[str], sent: str) -> None:
+    """… and that was sent to it by a rule which is not the pattern's."""
+    table = paths(patterns=tuple(patterns), prefixes=tuple(prefixes))
+    path = matched_path(sent.encode())
+    if path is None or table.claimed_otherwise(path, lax_reading(path)):
+        return
+    rules = tried(table, path)
+    if rules and lax_reading(path) is not path:
+        for reader in READERS:
+            assert set(tried(table, reader.read(sent))) <= set(rules), (reader, reader.read(sent))
+
+
+def test_patterns_stand_between_exact_paths_and_prefixes_the_longest_first() -> None:
+    """Our choice: "the precedence of RegularExpression path matches are implementation-specific"."""
+    table = paths(exact=("/a/b",), prefixes=("/", "/a", "/a/b/c"), patterns=("/a/.*", "/.*", "/a/[b-c]", "/b"))
+    assert tried(table, "/a/b") == ["= /a/b", "~ /a/[b-c]", "~ /a/.*", "~ /.*", "/a", "/"]
+    assert tried(table, "/a/b/c") == ["~ /a/.*", "~ /.*", "/a/b/c", "/a", "/"]
+
+
+def test_a_pattern_is_for_the_whole_path_and_sees_it_as_it_is_matched() -> None:
+    """As with Envoy and Istio; escapes of unreserved characters are undone, all others upper case."""
+    table = paths(patterns=("/users/[0-9]+", "/caf%C3%A9"))
+    assert tried(table, "/users/12") == ["~ /users/[0-9]+"]
+    assert tried(table, "/users/12/x") == []
+    assert tried(table, matched_path(b"/%75sers/%31") or "") == ["~ /users/[0-9]+"]
+    assert tried(table, matched_path(b"/caf%c3%a9") or "") == ["~ /caf%C3%A9"]
+
+
+LISTS = st.dictionaries(
+    st.builds(
+        PathKey, st.sampled_from(["Exact", "PathPrefix", "RegularExpression"]), st.sampled_from(["/a", "/a/b", ""])
+    ),
+    st.sampled_from([(), ("one",), ("two", "three")]),
+)
+
+
+@given(st.lists(LISTS, max_size=4), PATHS)
+def test_a_changed_map_is_as_one_made_anew(changes: list[dict[PathKey, tuple[str, ...]]], path: str) -> None:
+    """with_ adds, replaces and takes away, and leaves what it was called on as it was."""
+    table = PathMap[str]()
+    lists: dict[PathKey, tuple[str, ...]] = {}
+    for change in changes:
+        before, said = table, list(table.items())
+        table = table.with_(change)
+        assert list(before.items()) == said
+        lists |= change
+    anew = PathMap[str]().with_({key: entries for key, entries in lists.items() if entries})
+    assert sorted(table.items()) == sorted(anew.items())
+    assert table.candidates(path) == anew.candidates(path)
+    assert bool(table) == any(lists.values())
+    assert all(table.get(key) == entries for key, entries in lists.items())
 
 
 @given(st.binary(max_size=40))

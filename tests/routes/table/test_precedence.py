@@ -1,11 +1,12 @@
 """Which of several fitting matches wins, sentence by sentence of HTTPRouteRule.matches."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from routes.resources.http import HTTPRoute, HTTPRouteMatch, HTTPRouteSpec
+from routes.resources.http import HTTPRoute, HTTPRouteMatch, HTTPRouteRule, HTTPRouteSpec
 from routes.resources.meta import ObjectMeta
 from routes.table.matches import Entry
 from routes.table.precedence import Precedence, precedence
@@ -23,9 +24,10 @@ def rank(
     index: int = 0,
 ) -> Precedence:
     route = HTTPRoute(
-        metadata=ObjectMeta(name=name, namespace=namespace, creation_timestamp=created), spec=HTTPRouteSpec()
+        metadata=ObjectMeta(name=name, namespace=namespace, creation_timestamp=created),
+        spec=HTTPRouteSpec(rules=(HTTPRouteRule(matches=(HTTPRouteMatch.model_validate(match or {}),)),)),
     )
-    return precedence(Entry.of(HTTPRouteMatch.model_validate(match or {}), "handler"), route, rule, index)
+    return precedence(replace(Entry.of("handler", route, 0, 0), rule=rule, match=index))
 
 
 def some(field: str, number: int) -> dict[str, Any]:

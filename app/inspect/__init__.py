@@ -1,0 +1,1 @@
+"""What the manifests come to, without serving them: for the command line, for CI."""

@@ -1,0 +1,26 @@
+"""What the gateway keeps in a request's ASGI scope for a rule and its filters."""
+
+from typing import Final
+
+from starlette.types import Scope
+
+#: The path below the gateway's mount as bytes, still encoded and without the query: what is sent to the backend.
+TARGET_PATH: Final = "moongate.path"
+
+#: Which of the Gateway's ports the request came to, by the number in the Gateway's ``listeners``.
+LISTENER_PORT: Final = "moongate.port"
+
+_OURS: Final = "moongate."
+_KEPT: Final = frozenset({TARGET_PATH, LISTENER_PORT})
+
+
+def detached(scope: Scope) -> Scope:
+    """A copy of ``scope`` for a request of the gateway's own, which nothing connects with the client any more.
+
+    Without the client's connection no answer can go there, and without the record none is taken for the client's.
+    """
+    return {
+        key: value
+        for key, value in scope.items()
+        if (not key.startswith(_OURS) or key in _KEPT) and key != "extensions"
+    }

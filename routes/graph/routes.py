@@ -1,0 +1,96 @@
+"""One route, from what it says to what it comes to.
+
+A node follows from the route, its parents and the objects that its rules name: Services with their endpoints, policies
+and those policies' ConfigMaps, objects of ExtensionRefs, and the ReferenceGrants of the namespaces they are in.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from routes.graph import conditions
+from routes.graph.filters import References
+from routes.graph.nodes import BackendNode, Condition, FilterNode, ParentNode, RouteNode, RuleNode
+from routes.graph.support import UNSUPPORTED_VALUE, rule_fault
+from routes.resources.http import HTTPRoute, HTTPRouteRule
+
+#: How many sentences a condition's message has: the API takes 32,768 characters, and nobody reads them.
+MAX_SENTENCES = 8
+
+
+def build_route(route: HTTPRoute, parents: tuple[ParentNode, ...], references: References) -> RouteNode:
+    """The node of ``route`` on ``parents``, whose conditions are completed by what its rules add to them."""
+    rules = tuple(_rule(route, index, rule, references) for index, rule in enumerate(route.spec.rules))
+    generation = route.metadata.generation
+    refused = _refused(generation, rules)
+    about_rules = (_resolved(generation, rules), *_partially_invalid(generation, rules))
+    # A refused route stays attached: its requests are answered 500 rather than by another route's less specific match.
+    finished = (
+        replace(parent, conditions=((refused,) if refused and parent.attachments else parent.conditions) + about_rules)
+        for parent in parents
+    )
+    return RouteNode(route, tuple(finished), rules)
+
+
+def _rule(route: HTTPRoute, index: int, rule: HTTPRouteRule, references: References) -> RuleNode:
+    fault = rule_fault(rule)
+    return RuleNode(
+        rule,
+        index,
+        tuple(references.backend(route, ref) for ref in rule.backend_refs),
+        fault.message if fault else "",
+        references.filters(route, rule.filters),
+        fault.reason if fault else UNSUPPORTED_VALUE,
+    )
+
+
+def _refused(generation: int, rules: tuple[RuleNode, ...]) -> Condition | None:
+    """Accepted, where no rule can be served."""
+    if not all(rule.unsupported for rule in rules):
+        return None
+    reasons = {rule.reason for rule in rules}
+    reason = reasons.pop() if len(reasons) == 1 else UNSUPPORTED_VALUE
+    return conditions.route_refused(generation, reason, _bad_rules(rules))
+
+
+def _partially_invalid(generation: int, rules: tuple[RuleNode, ...]) -> Iterator[Condition]:
+    if any(rule.unsupported for rule in rules) and not all(rule.unsupported for rule in rules):
+        yield conditions.route_partially_invalid(generation, _bad_rules(rules))
+
+
+def _bad_rules(rules: tuple[RuleNode, ...]) -> str:
+    return _sentences([f"rules[{rule.index}]: {rule.unsupported}" for rule in rules if rule.unsupported])
+
+
+def _resolved(generation: int, rules: tuple[RuleNode, ...]) -> Condition:
+    """One condition for all references; where several lead nowhere, for different reasons, it has that of the first."""
+    broken = [fault for rule in rules for fault in _broken(rule)]
+    if not broken:
+        return conditions.route_refs_resolved(generation)
+    sentences = list(dict.fromkeys(message for _, message in broken))
+    return conditions.route_refs_not_resolved(generation, broken[0][0], _sentences(sentences))
+
+
+def _broken(rule: RuleNode) -> Iterator[tuple[str, str]]:
+    """Reason and message of every reference of a rule that leads nowhere."""
+    yield from _broken_filters(rule.filters)
+    for backend in rule.backends:
+        yield from _broken_backend(backend)
+        yield from _broken_filters(backend.filters)
+
+
+def _broken_filters(filters: tuple[FilterNode, ...]) -> Iterator[tuple[str, str]]:
+    for filter_ in filters:
+        if filter_.reason:
+            yield filter_.reason, filter_.unsupported
+        if filter_.backend is not None:
+            yield from _broken_backend(filter_.backend)
+
+
+def _broken_backend(backend: BackendNode) -> Iterator[tuple[str, str]]:
+    if backend.reason:
+        yield backend.reason, backend.message
+
+
+def _sentences(sentences: list[str]) -> str:
+    more = len(sentences) - MAX_SENTENCES
+    return "; ".join(sentences[:MAX_SENTENCES]) + (f"; and {more} more" if more > 0 else "")
