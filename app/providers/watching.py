@@ -21,6 +21,8 @@ _GATHER = 0.05
 #: Milliseconds between two looks of watchfiles, where inotify is not to be had. Its thread holds up the event loop's
 #: each time: every 10 ms that costs a tenth of the CPU time under load.
 _STEP_MS = 100
+#: Looking at everything without cause takes at most one second of so many: 100,000 files take one each time.
+_SELDOM = 50
 
 
 class Watching:
@@ -37,9 +39,9 @@ class Watching:
     async def looks(self, interval: float) -> AsyncGenerator[Sequence[str] | Held | None, None]:
         """Yields each time there is something to look at: the files that have changed, or None for everything.
 
-        Everything first once all is watched, so that no change falls between, and after ``interval`` seconds without:
-        then what was found is yielded, as a change that is notified of does not wait for that. What a look leads to is
-        to be in the present scan when the next is asked for.
+        Everything first once all is watched, so that no change falls between, and after ``interval`` seconds without,
+        more where there is much to look at: then what was found is yielded, as a change that is notified of does not
+        wait for that. What a look leads to is to be in the present scan when the next is asked for.
         """
         try:
             watch = Inotify(sorted(folder.path for folder in self._scan().folders))
@@ -50,17 +52,21 @@ class Watching:
                 async for _ in looks:
                     yield None
             return
+        loop = asyncio.get_running_loop()
         with watch:
             self._unwatched = False
             yield None
+            pause = interval
             while True:
-                await watch.wait(interval)
+                await watch.wait(pause)
                 happened = watch.take()
                 if not happened:
+                    begun = loop.time()
                     survey = asyncio.ensure_future(self._survey())
                     try:
                         await watch.wait(None, survey)
                         if survey.done():
+                            pause = max(interval, _SELDOM * (loop.time() - begun))
                             yield survey.result()
                             continue
                         happened = watch.take()
