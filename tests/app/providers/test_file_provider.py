@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.providers import file as file_module
+from app.providers import watching
 from app.providers.base import Change, Place, Provider
 from app.providers.file import FileProvider
 from app.providers.folders import Scan, read_file, scan
@@ -30,7 +30,7 @@ def way_of_watching(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
         raise OSError(errno.ENOSYS, "not here")
 
     if request.param == "watchfiles" or not sys.platform.startswith("linux"):
-        monkeypatch.setattr(file_module, "Inotify", none)
+        monkeypatch.setattr(watching, "Inotify", none)
 
 
 def config(*names: str, value: str = "x", kind: str = "ConfigMap") -> str:
@@ -392,7 +392,7 @@ def test_files_are_looked_at_where_they_cannot_be_watched(tmp_path: Path, monkey
         raise OSError("OS file watch limit reached")
         yield set()
 
-    monkeypatch.setattr(file_module, "awatch", unwatchable)
+    monkeypatch.setattr(watching, "awatch", unwatchable)
 
     async def play() -> None:
         async with following(tmp_path, rescan=0.02) as follower:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.providers import file as file_module
-from app.providers import folders
+from app.providers import folders, held
 from app.providers.folders import Scan, read_file
 from app.providers.inotify import Inotify
 from tests.app.providers.test_file_provider import config, following, replace
@@ -80,7 +79,7 @@ def test_of_many_files_only_the_one_that_changed_is_looked_at(tmp_path: Path, mo
         async with following(tmp_path, read=reading) as follower:
             replace(tmp_path / "a.yaml", config("a", value="first"))
             await follower.until({"a": "first", "b": "x", "c": "x"})
-            monkeypatch.setattr(file_module, "scan", counted)
+            monkeypatch.setattr(held, "scan", counted)
             # The first look may have come before the notice of what it found.
             replace(tmp_path / "a.yaml", config("a", value="second"))
             await follower.until({"a": "second", "b": "x", "c": "x"})
