@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from app.providers.base import Change, Provider
 from app.proxy import RuleProxy
+from routes.graph.certificates import last_good
 from routes.graph.nodes import DNSName, Graph, Options, Sockets
 from routes.graph.rebuild import Rebuilding
 from routes.graph.review import Reviewing
@@ -84,7 +85,7 @@ class Reconciler:
     def sockets(self, feedback: Sockets) -> None:
         """Hear what came of the sockets that the last table asked for; :meth:`follow` builds with what is new."""
         if feedback != self._sockets:
-            self._sockets = feedback
+            self._sockets = replace(feedback, certificates=self._sockets.certificates)
             self._told.set()
 
     async def _follow_sockets(self) -> None:
@@ -112,6 +113,7 @@ class Reconciler:
                 self._builder = _Builder(self._options, self._make, self._builder.compiler.handlers)
                 raise
             await self._swap(state)
+            self._sockets = replace(self._sockets, certificates=last_good(state.graph))
             await self._log(state)
 
     async def _built(self, keys: Collection[Key]) -> State:

@@ -30,8 +30,9 @@ _UNKNOWN = Sockets()
 def build_graph(snapshot: Snapshot, options: Options, sockets: Sockets = _UNKNOWN) -> Graph:
     """Everything that the objects of ``snapshot`` mean together. A bad part costs only itself.
 
-    ``sockets`` is what came of the table before. It is told in conditions and changes nothing of what is to be served:
-    a port that could not be opened stays in the table, and so it is tried again.
+    ``sockets`` is what came of the table before. It is told in conditions and changes nothing of what is to be served,
+    but that a certificate that is served goes on where its Secret turns bad: a port that could not be opened stays in
+    the table, and so it is tried again.
     """
     frame = Frame.of(snapshot, options, sockets)
     parents = Parents.of(frame.gateways, Namespaces.of(snapshot))

@@ -4,17 +4,21 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from routes.graph.grants import Grants
-from routes.graph.nodes import CertificatePair, Options
+from routes.graph.nodes import CertificatePair, Graph, Options
 from routes.resources.core import Secret
 from routes.resources.gateway import SecretObjectReference
 from routes.resources.meta import CORE_GROUP, Key
 
 
 class NoCertificate(NamedTuple):
-    """Why a reference leads to no certificate. ``permitted`` is False where a ReferenceGrant is missing."""
+    """Why a reference leads to no certificate. ``permitted`` is False where a ReferenceGrant is missing.
+
+    ``secret`` is the Secret that is there and may be used, but for its content.
+    """
 
     message: str
     permitted: bool = True
+    secret: Key | None = None
 
 
 def resolve(
@@ -36,8 +40,21 @@ def resolve(
     certificate, key = secret.data.get("tls.crt", b""), secret.data.get("tls.key", b"")
     if not certificate or not key:
         missing = " and ".join(name for name in ("tls.crt", "tls.key") if not secret.data.get(name))
-        return NoCertificate(f"{target} has no {missing}")
+        return NoCertificate(f"{target} has no {missing}", secret=target)
     fault = options.check_certificate(certificate, key)
     if fault:
-        return NoCertificate(f"{target}: {fault}")
+        return NoCertificate(f"{target}: {fault}", secret=target)
     return CertificatePair(target, certificate, key)
+
+
+def last_good(graph: Graph) -> dict[Key, CertificatePair]:
+    """The certificates that listeners have, by Secret: what :class:`Sockets` keeps for the next graph.
+
+    Of a Secret that is gone, that no listener names any more or that none may use there is none.
+    """
+    return {
+        pair.secret: pair
+        for gateway in graph.gateways.values()
+        for listener in gateway.all_listeners
+        for pair in listener.certificates
+    }

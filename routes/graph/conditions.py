@@ -118,9 +118,11 @@ def listener_conflict_refused(generation: int, reason: str, message: str) -> Con
     return Condition("Accepted", False, reason, message, generation)
 
 
-def listener_programmed(generation: int) -> Condition:
-    """The listener is in the routing table."""
-    return Condition("Programmed", True, "Programmed", "in the routing table", generation)
+def listener_programmed(generation: int, kept: Iterable[str]) -> Condition:
+    """The listener is in the routing table, with the last good certificates of the Secrets ``kept``."""
+    names = " and ".join(kept)
+    message = f"in the routing table, with the last good certificate of {names}" if names else "in the routing table"
+    return Condition("Programmed", True, "Programmed", message, generation)
 
 
 def listener_not_programmed(generation: int, reason: str = "Invalid") -> Condition:

@@ -57,6 +57,7 @@ def _listener(
     generation = owner.metadata.generation
     kinds, unknown = _supported_kinds(listener)
     pairs: list[CertificatePair] = []
+    kept: list[str] = []
     refs_resolved = conditions.listener_refs_resolved(generation)
     if unknown:
         message = f"allowedRoutes.kinds: {', '.join(unknown)} cannot be served on {listener.protocol}"
@@ -68,10 +69,15 @@ def _listener(
             )
             if not isinstance(found, NoCertificate):
                 pairs.append(found)
-            elif found.permitted:
-                refs_resolved = conditions.listener_invalid_certificate_ref(generation, found.message)
-            else:
+            elif not found.permitted:
                 refs_resolved = conditions.listener_ref_not_permitted(generation, found.message)
+            else:
+                message = found.message
+                if found.secret and (last := surroundings.sockets.certificates.get(found.secret)):
+                    pairs.append(last)
+                    kept.append(str(found.secret))
+                    message += " (its last good certificate is kept)"
+                refs_resolved = conditions.listener_invalid_certificate_ref(generation, message)
     accepted = _accepted(generation, gateway, listener, conflict)
     servable = accepted.status and (bool(pairs) or listener.protocol == "HTTP")
     closed = surroundings.sockets.refused.get((gateway.key, listener.port), "")
@@ -85,7 +91,7 @@ def _listener(
     elif surroundings.sockets.addresses.get(gateway.key) == ():
         programmed = conditions.listener_pending(generation, "the Gateway has no address")
     else:
-        programmed = conditions.listener_programmed(generation)
+        programmed = conditions.listener_programmed(generation, kept)
     conflicted = (
         conditions.listener_conflict(generation, *conflict)
         if conflict

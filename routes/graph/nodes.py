@@ -41,15 +41,27 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificatePair:
+    """A certificate chain and its key as PEM, and the Secret they came from."""
+
+    secret: Key
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Sockets:
     """What came of the sockets that the last table asked for: the one thing that the data plane tells the graph.
 
     ``refused``: why a port of a Gateway is not open, by Gateway and port number. ``addresses``: the IP addresses at
-    which a Gateway is reached; of a Gateway that is not in it nothing is known yet.
+    which a Gateway is reached; of a Gateway that is not in it nothing is known yet. ``certificates``: those that
+    listeners have, by Secret, for which they stand in when its content turns bad. A graph gives back those that it
+    took, so that they change nothing until something else does; and so they are not compared.
     """
 
     refused: Mapping[tuple[Key, int], str] = field(default_factory=dict)
     addresses: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)
+    certificates: Mapping[Key, CertificatePair] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +86,6 @@ class GatewayClassNode:
     def accepted(self) -> bool:
         """Whether Gateways of the class are served."""
         return all(condition.status for condition in self.conditions if condition.type == "Accepted")
-
-
-@dataclass(frozen=True, slots=True)
-class CertificatePair:
-    """A certificate chain and its key as PEM, and the Secret they came from."""
-
-    secret: Key
-    certificate: bytes = field(repr=False)
-    key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,8 @@ class Rebuilding:
         """Those nodes of ``stale`` that have become others; None where the route is gone."""
         anew: dict[Key, RouteNode | None] = {}
         sources = self._snapshot.of(HTTPRoute)
-        for key in sorted(stale):
+        # In the order of tuples, but in half the time, during which nothing else gets at the interpreter.
+        for key in sorted(stale, key="\0".join):
             source, old = sources.get(key), self._graph.routes.get(key)
             node = build_route(source, attach(source, self._parents), self._references) if source is not None else None
             if node != old:

@@ -122,6 +122,38 @@ def test_a_new_certificate_is_shown_to_new_handshakes_and_open_connections_go_on
         assert open_before.certificate == der(old[0])
 
 
+def test_a_secret_that_turns_bad_leaves_the_last_good_certificate_served_until_it_is_mended_or_gone(
+    running: Process, folder: Path
+) -> None:
+    port = free_port()
+    old, new = pair("renewed.example"), pair("renewed.example")
+    parts = [
+        gateway_object("renewed", https_listener(port, "renewed")),
+        route("renewed", "whoami", host="renewed.example", gateway="renewed"),
+    ]
+    write(folder / "renewed.yaml", secret("renewed", *old), *parts)
+    assert shown(port, "renewed.example") == der(old[0])
+    said = (
+        r"ERROR: .*/renewed\.yaml:\d+: error: Gateway default/renewed spec\.listeners\[0\]: InvalidCertificateRef: "
+        r"Secret default/renewed: tls\.%s \(its last good certificate is kept\)"
+    )
+    with Connection(port, tls=insecure(), server_name="renewed.example") as open_before:
+        write(folder / "renewed.yaml", secret("renewed", new[0], old[1]), *parts)
+        running.wait_for(said % r"key is not the key of tls\.crt's first certificate")
+        write(folder / "renewed.yaml", secret("renewed", b"not a certificate", b"not a key"), *parts)
+        running.wait_for(said % r"crt holds no readable PEM certificate")
+        assert open_before.ask("/", "renewed.example").status == 200
+        with Connection(port, tls=insecure(), server_name="renewed.example") as opened_since:
+            assert opened_since.certificate == der(old[0])
+            assert opened_since.ask("/", "renewed.example").status == 200
+        write(folder / "renewed.yaml", secret("renewed", *new), *parts)
+        running.wait_for(r"INFO: .*mended: .*Secret default/renewed: tls\.crt holds no readable PEM certificate")
+        assert shown(port, "renewed.example") == der(new[0])
+        assert open_before.ask("/", "renewed.example").status == 200
+    write(folder / "renewed.yaml", *parts)
+    wait_until(lambda: not is_listening(port), what="nobody listens for a Secret that is gone")
+
+
 def test_a_secret_of_garbage_is_reported_and_the_other_listeners_serve(running: Process, folder: Path) -> None:
     port = free_port()
     write(

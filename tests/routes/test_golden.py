@@ -2,7 +2,8 @@
 
 ``NAME.in.yaml`` holds manifests, after a document ``options: {…}`` where the settings are not the usual ones, and
 ``sockets: {…}`` where something is known of them (``refused``: reasons by ``namespace/gateway:port``, ``addresses``:
-lists by ``namespace/gateway``);
+lists by ``namespace/gateway``, ``certificates``: those that listeners had, as a Secret's data by
+``namespace/secret``);
 ``NAME.out.yaml`` is what comes of them. ``pytest --update-golden`` records the latter anew.
 """
 
@@ -17,7 +18,7 @@ from app.providers.manifests import read_manifests
 from app.status.patches import statuses
 from app.tls.certificates import check_authorities, check_pair, dns_names
 from routes.graph.build import build_graph
-from routes.graph.nodes import Graph, Options, Sockets
+from routes.graph.nodes import CertificatePair, Graph, Options, Sockets
 from routes.graph.review import review
 from routes.problems import Problem
 from routes.resources.gateway import SecretObjectReference
@@ -57,7 +58,12 @@ def sockets_of(given: dict[str, Any]) -> Sockets:
     for place, reason in given.pop("refused", {}).items():
         name, _, port = place.rpartition(":")
         refused[gateway(name), int(port)] = reason
-    return Sockets(refused, {gateway(name): tuple(each) for name, each in given.pop("addresses", {}).items()})
+    addresses = {gateway(name): tuple(each) for name, each in given.pop("addresses", {}).items()}
+    pairs = [
+        CertificatePair(Key("", "Secret", *name.split("/")), data["tls.crt"].encode(), data["tls.key"].encode())
+        for name, data in given.pop("certificates", {}).items()
+    ]
+    return Sockets(refused, addresses, {pair.secret: pair for pair in pairs})
 
 
 def split_options(text: str) -> tuple[Options, Sockets, str]:

@@ -1,6 +1,7 @@
 """Whatever changes in whatever order: what is rebuilt equals what is built from scratch."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 import yaml
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from app.status.patches import statuses
 from routes.graph.build import build_graph
-from routes.graph.nodes import Options, Sockets
+from routes.graph.certificates import last_good
+from routes.graph.nodes import CertificatePair, Options, Sockets
 from routes.graph.rebuild import Rebuilding
 from routes.graph.review import Reviewing, review
 from routes.resources.meta import GATEWAY_GROUP, Key, Resource
@@ -164,7 +166,10 @@ VARIANTS: list[list[Resource]] = [
         )
         for kind, to in (("HTTPRoute", "Service"), ("Gateway", "Secret"))
     ],
-    [of("Secret", "certificate", "data: {tls.crt: eA==, tls.key: eA==}", namespace="b")],
+    [
+        of("Secret", "certificate", f"data: {{tls.crt: eA==, tls.key: {key}}}", namespace="b")
+        for key in ("eA==", "eQ==", '""')
+    ],
     [
         gateway_api(
             "BackendTLSPolicy",
@@ -210,6 +215,7 @@ class Follower:
 
     def __init__(self) -> None:
         self.snapshot = Snapshot()
+        self.certificates: dict[Key, CertificatePair] = {}
         self.rebuilding = Rebuilding(OPTIONS)
         self.reviewing = Reviewing()
         self.compiler = Compiler[Rule](lambda rule, before: before if rule == before else rule)
@@ -220,7 +226,9 @@ class Follower:
         self.snapshot = self.snapshot.without(
             VARIANTS[slot][0].key for slot, value in change.items() if value is None
         ).with_(value for value in change.values() if value is not None)
+        sockets = replace(sockets, certificates=self.certificates)
         step = self.rebuilding.build(self.snapshot, keys, sockets)
+        self.certificates = last_good(step.graph)
         table = self.compiler.compile(step.graph, step.routes)
         problems = self.reviewing.follow(step.graph, step.routes, others=step.others)
         graph = build_graph(self.snapshot, OPTIONS, sockets)
