@@ -10,11 +10,9 @@ from dataclasses import replace
 from routes.graph import conditions
 from routes.graph.filters import References
 from routes.graph.nodes import BackendNode, Condition, FilterNode, ParentNode, RouteNode, RuleNode
+from routes.graph.sentences import sentences
 from routes.graph.support import UNSUPPORTED_VALUE, rule_fault
 from routes.resources.http import HTTPRoute, HTTPRouteRule
-
-#: How many sentences a condition's message has: the API takes 32,768 characters, and nobody reads them.
-MAX_SENTENCES = 8
 
 
 def build_route(route: HTTPRoute, parents: tuple[ParentNode, ...], references: References) -> RouteNode:
@@ -58,7 +56,7 @@ def _partially_invalid(generation: int, rules: tuple[RuleNode, ...]) -> Iterator
 
 
 def _bad_rules(rules: tuple[RuleNode, ...]) -> str:
-    return _sentences([f"rules[{rule.index}]: {rule.unsupported}" for rule in rules if rule.unsupported])
+    return sentences(f"rules[{rule.index}]: {rule.unsupported}" for rule in rules if rule.unsupported)
 
 
 def _resolved(generation: int, rules: tuple[RuleNode, ...]) -> Condition:
@@ -66,8 +64,8 @@ def _resolved(generation: int, rules: tuple[RuleNode, ...]) -> Condition:
     broken = [fault for rule in rules for fault in _broken(rule)]
     if not broken:
         return conditions.route_refs_resolved(generation)
-    sentences = list(dict.fromkeys(message for _, message in broken))
-    return conditions.route_refs_not_resolved(generation, broken[0][0], _sentences(sentences))
+    message = sentences(message for _, message in broken)
+    return conditions.route_refs_not_resolved(generation, broken[0][0], message)
 
 
 def _broken(rule: RuleNode) -> Iterator[tuple[str, str]]:
@@ -89,8 +87,3 @@ def _broken_filters(filters: tuple[FilterNode, ...]) -> Iterator[tuple[str, str]
 def _broken_backend(backend: BackendNode) -> Iterator[tuple[str, str]]:
     if backend.reason:
         yield backend.reason, backend.message
-
-
-def _sentences(sentences: list[str]) -> str:
-    more = len(sentences) - MAX_SENTENCES
-    return "; ".join(sentences[:MAX_SENTENCES]) + (f"; and {more} more" if more > 0 else "")
