@@ -20,10 +20,13 @@ def build_route(route: HTTPRoute, parents: tuple[ParentNode, ...], references: R
     rules = tuple(_rule(route, index, rule, references) for index, rule in enumerate(route.spec.rules))
     generation = route.metadata.generation
     refused = _refused(generation, rules)
-    about_rules = (_resolved(generation, rules), *_partially_invalid(generation, rules))
+    resolved, partially = _resolved(generation, rules), tuple(_partially_invalid(generation, rules))
     # A refused route stays attached: its requests are answered 500 rather than by another route's less specific match.
+    # "Dropped Rule" is said beside Accepted=True alone: where the parent does not take the route there is none to drop.
     finished = (
-        replace(parent, conditions=((refused,) if refused and parent.attachments else parent.conditions) + about_rules)
+        replace(parent, conditions=((refused,) if refused else parent.conditions) + (resolved, *partially))
+        if parent.attachments
+        else replace(parent, conditions=(*parent.conditions, resolved))
         for parent in parents
     )
     return RouteNode(route, tuple(finished), rules)

@@ -150,7 +150,7 @@ def test_explain_takes_the_port_that_a_listener_is_bound_to(monkeypatch: pytest.
 
 def test_status_takes_our_entries_from_a_route_that_is_ours_no_more(tmp_path: Path) -> None:
     """It names a Gateway that is not there. Entries of others stay."""
-    entries = [
+    entries: list[dict[str, Any]] = [
         {"parentRef": {"name": "gone"}, "controllerName": name, "conditions": []}
         for name in ("example.com/other", "moongate.dev/gateway")
     ]

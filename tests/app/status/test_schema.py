@@ -21,7 +21,7 @@ from tests.routes.test_golden import INPUTS, graph_of, name_of
 
 Schema = Mapping[str, Any]
 
-TYPES = {"string": str, "integer": int, "boolean": bool, "array": list, "object": dict}
+TYPES: dict[str, Any] = {"string": str, "integer": int, "boolean": bool, "array": list, "object": dict}
 #: Keywords that constrain nothing that is checked here: the CEL rules of a status are about addresses of type Hostname.
 SILENT = {"description", "default", "x-kubernetes-validations", "oneOf", "x-kubernetes-list-map-keys"}
 KNOWN = SILENT | {"type", "properties", "required", "items", "enum", "format", "pattern", "x-kubernetes-list-type"}

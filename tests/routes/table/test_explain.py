@@ -192,7 +192,7 @@ def test_a_filter_of_somebodys_own_may_answer_without_backends() -> None:
     extended = route("a", {"filters": [{"type": "ExtensionRef", "extensionRef": reference}]})
     answer = {"apiVersion": "example.com/v1", "kind": "Answer", "metadata": {"name": "x"}, "spec": {}}
     kinds = frozenset({("example.com", "Answer")})
-    resources = [found for each in (extended, answer) if (found := parse(each, extensions=kinds)) is not None]
+    resources = [each for text in (extended, answer) if (each := parse(text, extensions=kinds)) is not None]
     graph = build_graph(Snapshot(resources), Options(extensions=kinds))
     [port] = compile_table(graph, lambda rule: rule).ports.values()
     found = explain(port, GET)
