@@ -18,12 +18,16 @@ Document = dict[str, Any]
 
 
 def documents(loaded: Loaded, stored: dict[Key, Document], controller_name: str, now: datetime) -> Iterator[Document]:
-    """Identity and status of each object that is ours.
+    """Identity and status of each object that is ours, or was: of routes and policies our entries go then.
 
     ``stored`` are the statuses that stand in the manifests: what others wrote in them stays, and a condition that is
     as it was keeps its ``lastTransitionTime``, which else is ``now``.
     """
     found = statuses(loaded.graph, controller_name) | policy_statuses(loaded.graph, controller_name)
+    for key, present in stored.items():
+        for field in ("parents", "ancestors") if key not in found else ():
+            if any(entry.get("controllerName") == controller_name for entry in present.get(field) or ()):
+                found[key] = {field: []}
     for key, status in found.items():
         source = loaded.resources.get(key)
         if source is None:

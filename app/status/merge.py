@@ -15,6 +15,8 @@ Status = dict[str, Any]
 
 #: Lists of one entry for each of several controllers, and how many the API takes.
 _SHARED = {"parents": ("parentRef", 32), "ancestors": ("ancestorRef", 16)}
+#: How many conditions the API takes in one place; no condition of others is given up for one of ours.
+_MOST_CONDITIONS = 8
 #: Fields that go where they have no value any more.
 _OURS = ("addresses", "listeners", "attachedListenerSets", "supportedFeatures")
 
@@ -70,7 +72,8 @@ def _merged_conditions(
             merged.append(_renewed(condition, new.pop(type_), now))
         elif type_ not in TYPES:
             merged.append(condition)
-    return merged + [_renewed({}, condition, now) for condition in new.values()]
+    room = max(0, _MOST_CONDITIONS - len(merged))
+    return merged + [_renewed({}, condition, now) for condition in new.values()][:room]
 
 
 def _renewed(present: Mapping[str, Any], condition: Mapping[str, Any], now: str) -> Mapping[str, Any]:

@@ -21,6 +21,8 @@ Status = dict[str, Any]
 
 #: The API has room for no more in the status of a policy (PolicyStatus).
 MAX_ANCESTORS = 16
+#: Nor in that of a route (RouteStatus).
+MAX_PARENTS = 32
 #: How much the API takes.
 _MOST_ADDRESSES = 16
 _LONGEST_MESSAGE = 32768
@@ -97,7 +99,9 @@ def _listener(node: ListenerNode) -> Status:
 
 
 def _route(node: RouteNode, controller_name: str) -> Status:
-    return {"parents": [_parent(parent, controller_name) for parent in node.parents]}
+    # Those that the route names come before the Gateways that take it unasked.
+    parents = sorted(node.parents, key=lambda parent: parent.index < 0)[:MAX_PARENTS]
+    return {"parents": [_parent(parent, controller_name) for parent in parents]}
 
 
 def _parent(node: ParentNode, controller_name: str) -> Status:

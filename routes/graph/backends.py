@@ -98,7 +98,9 @@ class Services:
         number = ref.port or 0
         slices = self.slices.get((namespace, service.metadata.name))
         if slices is not None and port is not None:
-            return BackendNode(ref, name, addresses=_unique(_in_slices(slices, port)))
+            # In whatever order they came: the same objects are the same table.
+            ordered = sorted(slices, key=lambda each: each.metadata.name)
+            return BackendNode(ref, name, addresses=_unique(_in_slices(ordered, port)))
         endpoints = self.endpoints.get(Key(CORE_GROUP, "Endpoints", namespace, service.metadata.name))
         if endpoints is not None and port is not None:
             return BackendNode(ref, name, addresses=_unique(_in_subsets(endpoints, port)))

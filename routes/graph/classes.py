@@ -12,7 +12,7 @@ BUILT_IN = "moongate"
 
 def our_classes(snapshot: Snapshot, options: Options) -> dict[str, GatewayClassNode]:
     """The GatewayClasses of our controller by name, accepted or not, with ``moongate`` if nobody defines it."""
-    written = snapshot.of(GatewayClass).values()
+    written = [source for _, source in sorted(snapshot.of(GatewayClass).items())]
     ours = {
         source.metadata.name: source for source in written if source.spec.controller_name == options.controller_name
     }

@@ -9,6 +9,7 @@ from routes.graph.conflicts import Conflict
 from routes.graph.grants import Grants
 from routes.graph.nodes import CertificatePair, Condition, ListenerNode, Options, Sockets
 from routes.graph.protocols import ROUTE_KINDS
+from routes.graph.sentences import together
 from routes.resources.core import Secret
 from routes.resources.gateway import Gateway, Listener, ListenerSet, RouteGroupKind
 from routes.resources.meta import Key
@@ -58,10 +59,10 @@ def _listener(
     kinds, unknown = _supported_kinds(listener)
     pairs: list[CertificatePair] = []
     kept: list[str] = []
-    refs_resolved = conditions.listener_refs_resolved(generation)
+    unresolved: list[Condition] = []
     if unknown:
         message = f"allowedRoutes.kinds: {', '.join(unknown)} cannot be served on {listener.protocol}"
-        refs_resolved = conditions.listener_invalid_route_kinds(generation, message)
+        unresolved.append(conditions.listener_invalid_route_kinds(generation, message))
     if listener.protocol == "HTTPS" and listener.tls is not None:
         for ref in listener.tls.certificate_refs:
             found = certificates.resolve(
@@ -70,14 +71,15 @@ def _listener(
             if not isinstance(found, NoCertificate):
                 pairs.append(found)
             elif not found.permitted:
-                refs_resolved = conditions.listener_ref_not_permitted(generation, found.message)
+                unresolved.append(conditions.listener_ref_not_permitted(generation, found.message))
             else:
                 message = found.message
                 if found.secret and (last := surroundings.sockets.certificates.get(found.secret)):
                     pairs.append(last)
                     kept.append(str(found.secret))
                     message += " (its last good certificate is kept)"
-                refs_resolved = conditions.listener_invalid_certificate_ref(generation, message)
+                unresolved.append(conditions.listener_invalid_certificate_ref(generation, message))
+    refs_resolved = together(unresolved) if unresolved else conditions.listener_refs_resolved(generation)
     accepted = _accepted(generation, gateway, listener, conflict)
     servable = accepted.status and (bool(pairs) or listener.protocol == "HTTP")
     closed = surroundings.sockets.refused.get((gateway.key, listener.port), "")
@@ -146,5 +148,5 @@ def _supported_kinds(listener: Listener) -> tuple[tuple[RouteGroupKind, ...], li
     wanted = listener.allowed_routes.kinds
     if not wanted:
         return possible, []
-    fitting = tuple(kind for kind in wanted if kind in possible)
-    return fitting, [kind.kind for kind in wanted if kind not in possible]
+    fitting = tuple(kind for kind in possible if kind in wanted)
+    return fitting, list(dict.fromkeys(kind.kind for kind in wanted if kind not in possible))

@@ -10,11 +10,9 @@ from dataclasses import replace
 from routes.graph import conditions
 from routes.graph.filters import References
 from routes.graph.nodes import BackendNode, Condition, FilterNode, ParentNode, RouteNode, RuleNode
+from routes.graph.sentences import sentences
 from routes.graph.support import UNSUPPORTED_VALUE, rule_fault
 from routes.resources.http import HTTPRoute, HTTPRouteRule
-
-#: How many sentences a condition's message has: the API takes 32,768 characters, and nobody reads them.
-MAX_SENTENCES = 8
 
 
 def build_route(route: HTTPRoute, parents: tuple[ParentNode, ...], references: References) -> RouteNode:
@@ -22,10 +20,13 @@ def build_route(route: HTTPRoute, parents: tuple[ParentNode, ...], references: R
     rules = tuple(_rule(route, index, rule, references) for index, rule in enumerate(route.spec.rules))
     generation = route.metadata.generation
     refused = _refused(generation, rules)
-    about_rules = (_resolved(generation, rules), *_partially_invalid(generation, rules))
+    resolved, partially = _resolved(generation, rules), tuple(_partially_invalid(generation, rules))
     # A refused route stays attached: its requests are answered 500 rather than by another route's less specific match.
+    # "Dropped Rule" is said beside Accepted=True alone: where the parent does not take the route there is none to drop.
     finished = (
-        replace(parent, conditions=((refused,) if refused and parent.attachments else parent.conditions) + about_rules)
+        replace(parent, conditions=((refused,) if refused else parent.conditions) + (resolved, *partially))
+        if parent.attachments
+        else replace(parent, conditions=(*parent.conditions, resolved))
         for parent in parents
     )
     return RouteNode(route, tuple(finished), rules)
@@ -58,7 +59,7 @@ def _partially_invalid(generation: int, rules: tuple[RuleNode, ...]) -> Iterator
 
 
 def _bad_rules(rules: tuple[RuleNode, ...]) -> str:
-    return _sentences([f"rules[{rule.index}]: {rule.unsupported}" for rule in rules if rule.unsupported])
+    return sentences(f"rules[{rule.index}]: {rule.unsupported}" for rule in rules if rule.unsupported)
 
 
 def _resolved(generation: int, rules: tuple[RuleNode, ...]) -> Condition:
@@ -66,8 +67,8 @@ def _resolved(generation: int, rules: tuple[RuleNode, ...]) -> Condition:
     broken = [fault for rule in rules for fault in _broken(rule)]
     if not broken:
         return conditions.route_refs_resolved(generation)
-    sentences = list(dict.fromkeys(message for _, message in broken))
-    return conditions.route_refs_not_resolved(generation, broken[0][0], _sentences(sentences))
+    message = sentences(message for _, message in broken)
+    return conditions.route_refs_not_resolved(generation, broken[0][0], message)
 
 
 def _broken(rule: RuleNode) -> Iterator[tuple[str, str]]:
@@ -89,8 +90,3 @@ def _broken_filters(filters: tuple[FilterNode, ...]) -> Iterator[tuple[str, str]
 def _broken_backend(backend: BackendNode) -> Iterator[tuple[str, str]]:
     if backend.reason:
         yield backend.reason, backend.message
-
-
-def _sentences(sentences: list[str]) -> str:
-    more = len(sentences) - MAX_SENTENCES
-    return "; ".join(sentences[:MAX_SENTENCES]) + (f"; and {more} more" if more > 0 else "")

@@ -116,13 +116,15 @@ def explain(port: Port[Rule], request: Request) -> Explanation:
         reason = "a backend may read the path as one that other rules claim, by slashes, parameters or escapes"
         return Explanation(400, reason, listener.name, close=tuple(close[:MOST]))
     first, *rest = fitting
+    # Another match of the same rule has decided nothing, as long as another rule was in question.
+    rivals = [each for each in rest if each.entry.handler is not first.entry.handler] or rest
     status, reason = _outcome(first.entry.handler)
     return Explanation(
         status,
         reason,
         listener.name,
         first.candidate(request),
-        _decision(first, rest[0]) if rest else ALONE,
+        _decision(first, rivals[0]) if rivals else ALONE,
         tuple(each.candidate(request) for each in rest[:MOST]),
         tuple(close[:MOST]),
         first.entry.handler,
@@ -213,6 +215,8 @@ def _outcome(rule: Rule) -> tuple[int, str]:
     if any(each.type == "RequestRedirect" for each in rule.filters):
         return 0, "answered with a redirect"
     if not rule.backends:
+        if any(each.type == "ExtensionRef" for each in rule.filters):
+            return 0, "left to the filter of an ExtensionRef; what it does not answer is 500, for want of backends"
         return 500, "the rule has no backends"
     served = [backend for backend in rule.backends if backend.weight]
     if not served:

@@ -146,3 +146,21 @@ def test_a_request_that_cannot_be_read_is_a_mistake_of_usage(arguments: tuple[st
 def test_explain_takes_the_port_that_a_listener_is_bound_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOONGATE_PORTS", "80=8000")
     assert run("explain", "POST", "http://www.shop.example:8000/cart", "-m", ".").exit_code == 0
+
+
+def test_status_takes_our_entries_from_a_route_that_is_ours_no_more(tmp_path: Path) -> None:
+    """It names a Gateway that is not there. Entries of others stay."""
+    entries: list[dict[str, Any]] = [
+        {"parentRef": {"name": "gone"}, "controllerName": name, "conditions": []}
+        for name in ("example.com/other", "moongate.dev/gateway")
+    ]
+    document = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "a", "namespace": "b"},
+        "spec": {"parentRefs": [{"name": "gone"}], "rules": [{}]},
+        "status": {"parents": entries},
+    }
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(document))
+    [found] = yaml.safe_load_all(run("status", str(tmp_path)).stdout)
+    assert found["status"] == {"parents": entries[:1]}

@@ -166,3 +166,33 @@ def test_every_reason_that_status_can_give_is_in_a_recorded_outcome() -> None:
     recorded = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.out.yaml"))
     missing = {reason for reason in reasons if f"reason: {reason}," not in recorded}
     assert not missing
+
+
+OFFICIAL = yaml.safe_load((Path(__file__).parent / "official.yaml").read_text(encoding="utf-8"))
+
+
+def test_the_outcome_of_every_official_test_has_the_conditions_that_the_test_looks_for() -> None:
+    missing = []
+    for test, (pair, *conditions) in (OFFICIAL["shown"] | OFFICIAL["refused"]).items():
+        recorded = (FOLDER / f"{pair}.out.yaml").read_text(encoding="utf-8")
+        for condition in conditions:
+            type_, status, reason = condition.split()
+            if f"{{type: {type_}, status: '{status}', reason: {reason}," not in recorded:
+                missing.append(f"{test}: {pair} has no {condition}")
+    assert not missing, "\n".join(missing)
+
+
+def test_every_official_test_has_its_place() -> None:
+    """GatewayClass 1, Gateway 24, ListenerSet 13, HTTPRoute 61, BackendTLSPolicy 9."""
+    placed = [test for part in OFFICIAL.values() for test in part]
+    assert len(set(placed)) == len(placed) == 108
+
+
+@pytest.mark.parametrize("manifests", INPUTS, ids=name_of)
+def test_the_order_of_the_manifests_says_nothing(manifests: Path) -> None:
+    """What comes first in a folder, or is told first by a cluster, is chance."""
+    options, sockets, text = split_options(manifests.read_text(encoding="utf-8"))
+    objects = [each.resource for each in read_manifests(text, "in.yaml", options.extensions).objects]
+    one, other = (build_graph(Snapshot(each), options, sockets) for each in (objects, objects[::-1]))
+    assert one == other
+    assert table_of(one) == table_of(other)

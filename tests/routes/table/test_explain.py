@@ -174,3 +174,27 @@ def test_the_rule_that_is_told_is_the_one_that_is_taken(manifests: Path) -> None
             assert read is not None
             done = port.find(host, read, method, headers, b"q=1")
             assert told_of.rule is done
+
+
+def test_the_sentence_is_about_another_rule_where_there_is_one() -> None:
+    """That another match of the same rule fits as well has decided nothing."""
+    one = route("a", {"matches": [{"path": path("/a/b")}, {"path": path("/a")}]}, matching(path=path("/a")))
+    found = explained(GET, one)
+    assert found.decided == told.PREFIX
+    assert [each.rule for each in found.also] == ["default/a/0", "default/a/1"]
+    two = route("a", {"matches": [{"path": path("/a"), "method": "GET"}, {"path": path("/a")}]}, matching())
+    assert explained(GET, two).decided == told.PREFIX
+    assert explained(GET, route("a", {"matches": [{}, {"method": "GET"}]})).decided == told.RANKS[0]
+
+
+def test_a_filter_of_somebodys_own_may_answer_without_backends() -> None:
+    reference = {"group": "example.com", "kind": "Answer", "name": "x"}
+    extended = route("a", {"filters": [{"type": "ExtensionRef", "extensionRef": reference}]})
+    answer = {"apiVersion": "example.com/v1", "kind": "Answer", "metadata": {"name": "x"}, "spec": {}}
+    kinds = frozenset({("example.com", "Answer")})
+    resources = [each for text in (extended, answer) if (each := parse(text, extensions=kinds)) is not None]
+    graph = build_graph(Snapshot(resources), Options(extensions=kinds))
+    [port] = compile_table(graph, lambda rule: rule).ports.values()
+    found = explain(port, GET)
+    assert found.status == 0
+    assert "ExtensionRef" in found.reason
