@@ -157,6 +157,13 @@ def test_what_the_server_may_say_no_client_says_in_its_place() -> None:
 
 
 @pytest.mark.parametrize("allowed", [(), ("x-user",)])
+def test_nor_does_it_in_a_spelling_that_is_the_same_to_cgi(allowed: tuple[str, ...]) -> None:
+    server = Backend(fields=[(b"x-user", b"alice")])
+    _, backend = through(request(fields=[(b"x_user", b"root")]), server, allowed_response_headers=allowed)
+    assert [field for field in backend.scopes[0]["headers"] if b"user" in field[0]] == [(b"x-user", b"alice")]
+
+
+@pytest.mark.parametrize("allowed", [(), ("x-user",)])
 def test_no_client_has_what_the_server_says_taken_away(allowed: tuple[str, ...]) -> None:
     fields = [(b"host", b"a"), (b"connection", b"close, x-user")]
     _, backend = through(
