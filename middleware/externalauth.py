@@ -57,6 +57,7 @@ class ExternalAuthMiddleware:
         self._asked = (_ALWAYS | {name.lower().encode() for name in asked}) - _OWN | {b"host"}
         self._told = frozenset(name.lower().encode() for name in told) - _OWN
         self._replaced = dashed(self._told)
+        self._tells_all = not told
         path = (http.path or "").strip("/") if http is not None else ""
         self._prefix = f"/{path}".encode() if path else b""
         self._max_body = config.forward_body.max_size if config.forward_body is not None else 0
@@ -110,7 +111,7 @@ class ExternalAuthMiddleware:
 
     def _granted(self, scope: Scope, answer: Fields) -> Scope:
         """The request's ``scope`` with what the authorization server has to say."""
-        if self._told:
+        if not self._tells_all:
             added = [field for field in answer if field[0] in self._told]
             replaced = self._replaced
         else:

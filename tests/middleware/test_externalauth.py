@@ -172,6 +172,12 @@ def test_no_client_has_what_the_server_says_taken_away(allowed: tuple[str, ...])
     assert forwarded(backend.fields)[0] == [(b"host", b"a"), (b"x-user", b"alice")]
 
 
+def test_a_list_of_nothing_that_may_be_said_is_no_leave_to_say_all() -> None:
+    server = Backend(fields=[(b"x-internal", b"1")])
+    _, backend = through(request(), server, allowed_response_headers=("Host",))
+    assert b"x-internal" not in dict(backend.scopes[0]["headers"])
+
+
 def test_without_a_list_all_is_said_but_the_host_and_what_the_answer_is() -> None:
     told = [(b"x-user", b"alice"), (b"cookie", b"b")]
     framing = [
