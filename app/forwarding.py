@@ -17,7 +17,7 @@ from app.upstream.transport import UpstreamTransport
 from middleware.answer import CYCLE
 from middleware.errors import ClientDisconnected
 from middleware.record import RequestRecord
-from middleware.scope import TARGET_PATH
+from middleware.scope import DECIDED, TARGET_PATH
 
 #: Bytes of a request's body that are kept to be sent again. Of a longer one nothing is: it has one attempt.
 MAX_KEPT: Final = 64 * 1024
@@ -102,6 +102,8 @@ class Forwarding:
         Answers False where the status is one of ``retried`` and the request can be sent again: then the client has got
         nothing. What is still to come of such an answer is not read: its connection is closed.
         """
+        if self._cycle is not None and self._cycle.disconnected:
+            raise ClientDisconnected  # before anybody listened for it
         started = time.perf_counter_ns()
         scope = self._scope
         fields, length, waits = forwarded(scope["headers"])
@@ -185,7 +187,10 @@ class Forwarding:
 
     def _trailers(self) -> Fields:
         """What came behind the request's body, of which ASGI tells nothing."""
-        return [] if self._cycle is None else trailing(self._cycle.trailers)
+        if self._cycle is None or not self._cycle.trailers:
+            return []
+        decided: frozenset[bytes] = self._scope.get(DECIDED) or frozenset()
+        return [field for field in trailing(self._cycle.trailers) if field[0].replace(b"_", b"-") not in decided]
 
     async def _hint(self, status: int, fields: Fields) -> None:
         """Pass on an interim response, as far as ASGI has a message for it."""

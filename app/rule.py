@@ -4,6 +4,7 @@ All of it is put together once, when the rule changes. From the outside in: the 
 filters, the choice of a backend, that backend's filters, and its endpoints, with retries among them.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,13 +13,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.backend import PLAIN, BackendProxy, Features, Upstream
 from app.listeners.cycle import Cycle
+from app.listeners.websocket import WebSocketCycle
 from app.proxy import RuleProxy
 from app.sessions import Sessions
 from app.upstream.balancer import WeightedSelector
 from app.upstream.fields import Fields
 from app.upstream.retry import Retry
 from middleware.accesslog import AccessLogMiddleware
-from middleware.errors import NoValidBackend
+from middleware.answer import CYCLE
+from middleware.errors import ClientDisconnected, NoValidBackend
 from middleware.filters import around
 from middleware.record import record_of
 from middleware.timeout import TimeoutMiddleware
@@ -73,7 +76,24 @@ class FeaturedRule(RuleProxy):
         record = record_of(scope)
         if record is not None:
             record.route = self._name
-        await self._app(scope, receive, send)
+        cycle: Cycle | WebSocketCycle | None = scope.get(CYCLE)
+        if cycle is None:
+            await self._app(scope, receive, send)
+            return
+
+        def leave() -> None:
+            if cycle.task is not None:
+                cycle.task.cancel()
+
+        # Filters wait as well, for an authorization server or whatever somebody's own one asks: nobody needs that when
+        # the client has left. From the first attempt on it is for the forwarding to see to.
+        cycle.on_disconnect = leave
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if cycle.disconnected:
+                raise ClientDisconnected from None
+            raise
 
     def at_once(self, cycle: Cycle, fields: Fields, log: AccessLogMiddleware | None) -> bool:
         """Nothing here is done on the spot."""

@@ -26,8 +26,10 @@ from app.upstream.health import Endpoint
 from routes.resources.fields import duration_seconds
 from routes.resources.http import SessionPersistence
 
-#: Bytes of a digest, of the time when it was given out (seconds since 1970), and of the seal on both.
+#: Bytes of a digest, of its beginning that says which backend it is of, of the time when it was given out (seconds
+#: since 1970), and of the seal on both.
 DIGEST: Final = 16
+TAG: Final = 4
 STAMP: Final = 5
 SEAL: Final = 11
 
@@ -74,25 +76,25 @@ class Sessions:
                 self._attributes += b"; Max-Age=%d" % math.ceil(self._lifetime)
             self._cookie = name.encode()
         #: The endpoints of each backend by their digests, of the addresses that it had last.
-        self._digests: dict[str, tuple[Sequence[Endpoint], Mapping[bytes, Endpoint]]] = {}
+        self._digests: dict[str, tuple[Sequence[Endpoint], Mapping[bytes, Endpoint], bytes]] = {}
 
     def of(self, scope: Scope, backend: str, endpoints: Sequence[Endpoint]) -> "Session":
         """The session of a request that goes to ``backend``, which is at ``endpoints``."""
-        by_digest = self._by_digest(backend, endpoints)
+        by_digest, tag = self._by_digest(backend, endpoints)
         bound: Endpoint | None = None
-        others: list[bytes] = []
+        others: dict[bytes, bytes] = {}
         for part in self._parts(scope):
             digest = self._digest(part)
             if digest is not None:
-                found = by_digest.get(digest)
-                if found is None:
-                    others.append(part)
+                if digest[:TAG] != tag:
+                    others.setdefault(digest[:TAG], part)
                 elif bound is None:
-                    bound = found
+                    bound = by_digest.get(digest)  # none where the endpoint is gone
         if bound is not None and not bound.settled:
             now = bound.clock()
             bound = None if bound.ejected_until > now and not bound.reachable else bound.chosen(now)
-        return Session(self, backend, bound, others[: self._backends - 1], scope["scheme"] in ("https", "wss"))
+        kept = list(others.values())[: self._backends - 1]
+        return Session(self, backend, bound, kept, scope["scheme"] in ("https", "wss"))
 
     def fields(self, backend: str, endpoint: Endpoint, others: Sequence[bytes], *, secure: bool) -> Fields:
         """What binds a client to ``endpoint``, and to those of other backends that its token has named."""
@@ -137,17 +139,22 @@ class Sessions:
                 return None
         return raw[:DIGEST]
 
-    def _by_digest(self, backend: str, endpoints: Sequence[Endpoint]) -> Mapping[bytes, Endpoint]:
+    def _by_digest(self, backend: str, endpoints: Sequence[Endpoint]) -> tuple[Mapping[bytes, Endpoint], bytes]:
+        """The endpoints of a backend by their digests, and what all of these begin with."""
         known = self._digests.get(backend)
         if known is None or known[0] is not endpoints:
             found = {self._digest_of(backend, endpoint): endpoint for endpoint in endpoints}
-            known = self._digests[backend] = endpoints, found
-        return known[1]
+            known = self._digests[backend] = endpoints, found, self._tag(backend)
+        return known[1:]
 
     def _digest_of(self, backend: str, endpoint: Endpoint) -> bytes:
         address = endpoint.address
         named = f"{backend} {address.host} {address.port}".encode()
-        return hashlib.blake2b(named, key=self._key, digest_size=DIGEST, person=b"endpoint").digest()
+        digest = hashlib.blake2b(named, key=self._key, digest_size=DIGEST - TAG, person=b"endpoint").digest()
+        return self._tag(backend) + digest
+
+    def _tag(self, backend: str) -> bytes:
+        return hashlib.blake2b(backend.encode(), key=self._key, digest_size=TAG, person=b"backend").digest()
 
     def _seal(self, sealed: bytes) -> bytes:
         return hashlib.blake2b(sealed, key=self._key, digest_size=SEAL, person=b"stamp").digest()

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from middleware.connection import HOP_BY_HOP, Fields, settled
 from middleware.errors import BadGateway, ClientDisconnected, GatewayError, Source, UpstreamTimeout
 from middleware.record import record_of
-from middleware.scope import TARGET_PATH, detached
+from middleware.scope import DECIDED, TARGET_PATH, dashed, decided, detached
 from routes.resources.filters import HTTPExternalAuthFilter
 
 #: Seconds in which an authorization server has to begin its answer.
@@ -37,8 +37,9 @@ class ExternalAuthMiddleware:
     Asked is with the client's method and query (a WebSocket's handshake is a GET), the path behind ``http.path``, Host,
     Authorization and ``http.allowedHeaders``. With a 200 the fields in ``http.allowedResponseHeaders`` go into the
     request in the place of any that the client sent by these names, which never pass, even where the server gives none;
-    without such a list all do but Host and those that speak of the answer itself. Any other answer is the client's,
-    redirects to a login and ``WWW-Authenticate`` included.
+    without such a list all do but Host and those that speak of the answer itself. Names that differ in ``_`` for ``-``
+    are the same here, as they are to a backend behind CGI or WSGI. Any other answer is the client's, redirects to a
+    login and ``WWW-Authenticate`` included.
 
     It fails closed: without an answer, or after :data:`PATIENCE` seconds, the request is answered 502, 503 or 504, as
     the same failure of a backend would be. Of ``forwardBody.maxSize`` bytes of body the server gets all; since it would
@@ -55,6 +56,8 @@ class ExternalAuthMiddleware:
         told = http.allowed_response_headers if http is not None else ()
         self._asked = (_ALWAYS | {name.lower().encode() for name in asked}) - _OWN | {b"host"}
         self._told = frozenset(name.lower().encode() for name in told) - _OWN
+        self._replaced = dashed(self._told)
+        self._tells_all = not told
         path = (http.path or "").strip("/") if http is not None else ""
         self._prefix = f"/{path}".encode() if path else b""
         self._max_body = config.forward_body.max_size if config.forward_body is not None else 0
@@ -74,7 +77,7 @@ class ExternalAuthMiddleware:
         if not answer.status:
             raise BadGateway(detail="no answer from the authorization server")
         if answer.status == 200:
-            await self.app({**scope, "headers": self._granted(scope["headers"], answer.fields)}, receive, send)
+            await self.app(self._granted(scope, answer.fields), receive, send)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body. Raises BodyTooLarge, ClientDisconnected."""
@@ -106,15 +109,18 @@ class ExternalAuthMiddleware:
             "headers": [*headers, (b"content-length", b"%d" % len(body))],
         }
 
-    def _granted(self, fields: Fields, answer: Fields) -> Fields:
-        """The request's ``fields`` with what the authorization server has to say."""
-        if self._told:
+    def _granted(self, scope: Scope, answer: Fields) -> Scope:
+        """The request's ``scope`` with what the authorization server has to say."""
+        if not self._tells_all:
             added = [field for field in answer if field[0] in self._told]
-            replaced = self._told
+            replaced = self._replaced
         else:
             added = [field for field in answer if field[0] not in _OWN and not field[0].startswith(b"content-")]
-            replaced = frozenset(name for name, _ in added)
-        return [*(field for field in settled(fields) if field[0] not in replaced), *added]
+            replaced = dashed(name for name, _ in added)
+        if not replaced:
+            return scope
+        kept = [field for field in settled(scope["headers"]) if field[0].replace(b"_", b"-") not in replaced]
+        return {**scope, "headers": [*kept, *added], DECIDED: decided(scope, replaced)}
 
 
 class _Answer:

@@ -6,6 +6,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from middleware.connection import Fields, settled
+from middleware.scope import DECIDED, dashed, decided
 from routes.resources.filters import HTTPHeaderFilter
 
 #: The messages that hold the head of an answer, of a WebSocket's as well.
@@ -26,12 +27,13 @@ class RequestHeaderModifierMiddleware:
     a list with commas (RFC 9110 §5.3), and ``remove`` takes them all. Names that
     :attr:`~routes.resources.filters.HTTPHeaderFilter.unmodifiable` lists stay as they are. ``Host`` can be set, as by
     a URLRewrite. What the client's ``Connection`` names is taken out first, so that nothing that is set or added here
-    can be among it.
+    can be among it. Nor can the client send behind its body what is set or removed here.
     """
 
     def __init__(self, app: ASGIApp, *, config: HTTPHeaderFilter) -> None:
         self.app = app
         self._change = _Change(config)
+        self._decided = dashed(self._change.replaced)
         hosts = (header.value for header in config.set if header.name.lower() == "host")
         self._host = None if b"host" in self._change.unmodifiable else next(hosts, None)
 
@@ -39,7 +41,7 @@ class RequestHeaderModifierMiddleware:
         fields = self._change.of(scope["headers"], settle=True)
         if self._host is not None:
             fields = with_host(fields, self._host.encode())
-        await self.app({**scope, "headers": fields}, receive, send)
+        await self.app({**scope, "headers": fields, DECIDED: decided(scope, self._decided)}, receive, send)
 
 
 class ResponseHeaderModifierMiddleware:
@@ -67,7 +69,7 @@ class ResponseHeaderModifierMiddleware:
 class _Change:
     """A filter's lists as one pass over the fields."""
 
-    __slots__ = ("_added", "_noted", "_replaced", "unmodifiable")
+    __slots__ = ("_added", "_noted", "replaced", "unmodifiable")
 
     def __init__(self, config: HTTPHeaderFilter) -> None:
         self.unmodifiable = frozenset(name.lower().encode() for name in config.unmodifiable)
@@ -75,8 +77,9 @@ class _Change:
         added = [(header.name.lower().encode(), header.value.encode()) for header in (*config.set, *config.add)]
         self._added = [field for field in added if field[0] not in untouched]
         replaced = [*(header.name for header in config.set), *config.remove]
-        self._replaced = frozenset(name.lower().encode() for name in replaced) - untouched
-        self._noted = self._replaced | {b"connection"}
+        #: Of what name none that is there stays, in lower case.
+        self.replaced = frozenset(name.lower().encode() for name in replaced) - untouched
+        self._noted = self.replaced | {b"connection"}
 
     def of(self, fields: Fields, *, settle: bool = False) -> Fields:
         """``fields`` as they are to be; ``settle``: after a request's Connection was done (:func:`settled`)."""
@@ -84,5 +87,5 @@ class _Change:
             return [*fields, *self._added]
         if settle:
             fields = settled(fields)
-        replaced = self._replaced
+        replaced = self.replaced
         return [*(field for field in fields if field[0] not in replaced), *self._added]

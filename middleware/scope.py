@@ -1,5 +1,6 @@
 """What the gateway keeps in a request's ASGI scope for a rule and its filters."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from starlette.types import Scope
@@ -10,8 +11,23 @@ TARGET_PATH: Final = "moongate.path"
 #: Which of the Gateway's ports the request came to, by the number in the Gateway's ``listeners``.
 LISTENER_PORT: Final = "moongate.port"
 
+#: The names, in lower case with dashes, of fields that filters have the say in: none may come behind the body instead,
+#: where a backend would put it to those of the head.
+DECIDED: Final = "moongate.decided"
+
 _OURS: Final = "moongate."
 _KEPT: Final = frozenset({TARGET_PATH, LISTENER_PORT})
+
+
+def decided(scope: Scope, names: frozenset[bytes]) -> frozenset[bytes]:
+    """:data:`DECIDED` for the next scope, with ``names`` of one more filter."""
+    before: frozenset[bytes] | None = scope.get(DECIDED)
+    return names if before is None else before | names
+
+
+def dashed(names: Iterable[bytes]) -> frozenset[bytes]:
+    """``names`` with dashes for underscores, which a backend behind CGI or WSGI cannot tell apart."""
+    return frozenset(name.replace(b"_", b"-") for name in names)
 
 
 def detached(scope: Scope) -> Scope:

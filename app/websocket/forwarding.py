@@ -150,6 +150,8 @@ class WebSocketForwarding:
 
     def _watch(self) -> None:
         if self._cycle is not None:
+            if self._cycle.disconnected:
+                raise ClientDisconnected  # before anybody listened for it
             self._task = self._cycle.task
             self._cycle.on_disconnect = self._leave
         else:

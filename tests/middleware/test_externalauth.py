@@ -157,12 +157,25 @@ def test_what_the_server_may_say_no_client_says_in_its_place() -> None:
 
 
 @pytest.mark.parametrize("allowed", [(), ("x-user",)])
+def test_nor_does_it_in_a_spelling_that_is_the_same_to_cgi(allowed: tuple[str, ...]) -> None:
+    server = Backend(fields=[(b"x-user", b"alice")])
+    _, backend = through(request(fields=[(b"x_user", b"root")]), server, allowed_response_headers=allowed)
+    assert [field for field in backend.scopes[0]["headers"] if b"user" in field[0]] == [(b"x-user", b"alice")]
+
+
+@pytest.mark.parametrize("allowed", [(), ("x-user",)])
 def test_no_client_has_what_the_server_says_taken_away(allowed: tuple[str, ...]) -> None:
     fields = [(b"host", b"a"), (b"connection", b"close, x-user")]
     _, backend = through(
         request(fields=fields), Backend(fields=[(b"x-user", b"alice")]), allowed_response_headers=allowed
     )
     assert forwarded(backend.fields)[0] == [(b"host", b"a"), (b"x-user", b"alice")]
+
+
+def test_a_list_of_nothing_that_may_be_said_is_no_leave_to_say_all() -> None:
+    server = Backend(fields=[(b"x-internal", b"1")])
+    _, backend = through(request(), server, allowed_response_headers=("Host",))
+    assert b"x-internal" not in dict(backend.scopes[0]["headers"])
 
 
 def test_without_a_list_all_is_said_but_the_host_and_what_the_answer_is() -> None:

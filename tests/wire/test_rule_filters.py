@@ -4,12 +4,19 @@ from typing import Any
 
 import pytest
 
+from app.upstream.resolver import Resolver
+from routes.graph.nodes import Address, DNSName
 from routes.resources.filters import FILTER_FIELDS, HTTPRouteFilter
 from routes.table.types import Backend, Filter
 from tests.wire.harness import Loop
 from tests.wire.rules import BUSY, GET, OK, POST, Ruled, backend, retry, status, timeouts
 
 OTHER = {"backendRef": {"name": "other", "port": 80}}
+SAYS_USER = {"allowedResponseHeaders": ["X-User"]}
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 
 
 def made(type_: str, own: Backend | None = None, **config: Any) -> Filter:
@@ -114,6 +121,54 @@ def test_asking_for_permission_counts_into_the_time_of_the_request(loop: Loop) -
     client = rig.client(GET)
     loop.advance(1)
     assert status(client) == 504
+
+
+@pytest.mark.parametrize("request_", [GET, POST, POST[:-1]], ids=["GET", "POST", "half a POST"])
+def test_a_client_that_leaves_ends_the_question_for_permission(loop: Loop, request_: bytes) -> None:
+    rig = Ruled(loop, filters=(asked(9),))
+    rig.client(request_).lose()
+    [(number, wire)] = rig.backends
+    assert (number, wire.lost) == (9, True)
+    assert rig.records[0].flags == "DC"
+
+
+def test_a_client_that_leaves_before_its_websocket_ends_the_question_for_permission(loop: Loop) -> None:
+    rig = Ruled(loop, ws="auto", filters=(asked(9),))
+    rig.client(HANDSHAKE).lose()
+    [(number, wire)] = rig.backends
+    assert (number, wire.lost) == (9, True)
+    assert rig.records[0].flags == "DC"
+
+
+@pytest.mark.parametrize("request_", [GET, POST, HANDSHAKE], ids=["GET", "POST", "WebSocket"])
+def test_nothing_is_sent_for_a_client_that_left_while_the_backends_name_was_looked_up(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, request_: bytes
+) -> None:
+    found = loop.create_future()
+
+    async def addresses(*_: object) -> Any:
+        return await found
+
+    monkeypatch.setattr(Resolver, "addresses", addresses)
+    rig = Ruled(loop, Backend("b", 1, dns=DNSName("b.example", 80)), ws="auto")
+    rig.client(request_).lose()
+    found.set_result((Address("192.0.2.1", 80),))
+    loop.settle()
+    assert rig.backends == []
+    assert rig.records[0].flags == "DC"
+
+
+@pytest.mark.parametrize("name", [b"X-User", b"x_user"])
+def test_what_a_filter_says_comes_not_from_the_client_behind_its_body(loop: Loop, name: bytes) -> None:
+    said = made("ExternalAuth", backend(9, name="auth"), protocol="HTTP", http=SAYS_USER, **OTHER)
+    removed = made("RequestHeaderModifier", remove=["X-Role"])
+    rig = Ruled(loop, filters=(said, removed))
+    client = rig.client(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n")
+    rig.answers(OK)
+    client.feed(name + b": root\r\nX-Role: root\r\nX-Sum: 1\r\n\r\n")
+    wire = ends(rig)[1]
+    assert wire.output.endswith(b"2\r\nhi\r\n0\r\nx-sum: 1\r\n\r\n")
+    wire.feed(OK)
 
 
 def test_the_path_is_rewritten_for_every_attempt_and_the_host_for_one_backend(loop: Loop) -> None:

@@ -91,6 +91,19 @@ def test_where_its_endpoint_is_gone_a_client_gets_another_and_a_new_cookie(loop:
     assert {served(rig, b"Cookie: stay=" + new)[0] for _ in range(20)} == {first}
 
 
+def test_where_its_endpoint_is_gone_a_client_keeps_those_of_other_backends(loop: Loop) -> None:
+    rig = Ruled(loop, backend(1, name="one"), backend(*MANY, name="two"), session_persistence=COOKIE)
+    first, client = served(rig)
+    assert first == 1
+    two, client = served(rig, b"Cookie: stay=" + token_of(client))
+    token = b".".join(reversed(token_of(client).split(b".")))  # the backend first whose endpoint will be gone
+    rig.change(backend(2, name="one"), backend(*MANY, name="two"), session_persistence=COOKIE)
+    first, client = served(rig, b"Cookie: stay=" + token)
+    assert first == 2
+    cookie = b"Cookie: stay=" + token_of(client)
+    assert {served(rig, cookie)[0] for _ in range(20)} == {2, two}
+
+
 def test_where_its_endpoint_refuses_a_client_gets_another_and_a_new_cookie(loop: Loop) -> None:
     rig = Ruled(loop, backend(1, 2), session_persistence=COOKIE)
     first, client = served(rig)
