@@ -115,19 +115,20 @@ class Listeners:
         own = self._sockets.own_place
         asked = plan(table, hosts, self._ports, own, self._listener)
         self._close_others(asked, table)
+        # First of all, without waiting: who is connected must not meet a Gateway that is gone.
+        for place, opened in self._open.items():
+            if opened.key != asked.wanted[place]:
+                logger.info("%s: now for %s", place, asked.wanted[place])
+                opened.state[PORT] = asked.wanted[place]
         for place, key in asked.wanted.items():
-            tls = table.ports[key].protocol == "HTTPS"
-            opened = self._open.get(place)
-            if opened is None:
-                try:
-                    await self._try(place, key, tls=tls)
-                except OSError as error:
-                    # A host name such as localhost may have addresses that this machine has not.
-                    if error.errno != errno.EADDRNOTAVAIL or table.ports[key].addresses or len(hosts) == 1:
-                        failed.setdefault(key, f"{place}: {reason(error)}")
-            elif opened.key != key:
-                logger.info("%s: now for %s", place, key)
-                opened.state[PORT] = key
+            if place in self._open:
+                continue
+            try:
+                await self._try(place, key, tls=table.ports[key].protocol == "HTTPS")
+            except OSError as error:
+                # A host name such as localhost may have addresses that this machine has not.
+                if error.errno != errno.EADDRNOTAVAIL or table.ports[key].addresses or len(hosts) == 1:
+                    failed.setdefault(key, f"{place}: {reason(error)}")
         self._report(table, asked, failed, own.address if own is not None else "")
         if failed:
             self._timer = asyncio.get_running_loop().call_later(self._delay, self._try_again)
