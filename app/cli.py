@@ -63,7 +63,7 @@ _Output = Annotated[Output, typer.Option(help="How to print what was found.")]
 @cli.command()
 def validate(paths: _Paths, output: _Output = Output.TEXT) -> None:
     """Print every problem of the manifests, with file and line. Exits with 1 where there is an error."""
-    from app.validate import print_problems
+    from app.inspect.validate import print_problems
 
     loaded = _load(paths)
     sys.exit(print_problems(loaded.problems, as_json=output is Output.JSON))

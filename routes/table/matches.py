@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import unquote_plus
 
+from routes.regex import Pattern, compile_pattern
 from routes.resources.http import HTTPRoute, HTTPRouteMatch
-from routes.table.regex import Pattern, compile_pattern
 
 H = TypeVar("H")
 Headers = Sequence[tuple[bytes, bytes]]

@@ -27,8 +27,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
+from routes.regex import Pattern, compile_pattern
 from routes.resources.http import HTTPPathMatch
-from routes.table.regex import Pattern, compile_pattern
 
 T = TypeVar("T")
 
