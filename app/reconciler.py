@@ -33,6 +33,7 @@ class State:
     ``served`` is the number of routes in the table.
 
     Of ``problems`` only those that the provider found have a file and a line; :func:`located` finds the others'.
+    ``changed`` are the routes that came, went or have another node than in the state before.
     """
 
     graph: Graph
@@ -40,6 +41,7 @@ class State:
     names: frozenset[DNSName]
     served: int
     problems: tuple[Problem, ...]
+    changed: Collection[Key]
 
 
 class Reconciler:
@@ -180,7 +182,8 @@ class _Builder:
             self._names = frozenset(self._uses)
         problems = self._reviewing.follow(step.graph, step.routes, others=step.others or not self._begun)
         self._begun = True
-        return State(step.graph, table, self._names, len(self.compiler.handlers), (*reported, *problems))
+        served = len(self.compiler.handlers)
+        return State(step.graph, table, self._names, served, (*reported, *problems), step.routes)
 
     def _names_of(self, route: Key) -> Iterator[DNSName]:
         for proxy in self.compiler.handlers.get(route, ()):

@@ -36,6 +36,10 @@ def _networks(value: Any) -> Any:
         raise ValueError(f"{error}; write networks such as 10.0.0.0/8, separated by commas") from None
 
 
+def _words(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 def _secrets(value: Any) -> Any:
     """References to Secrets, from JSON in the environment. The article writes the core group as "core"; in the API its
     name is empty."""
@@ -99,6 +103,31 @@ class Settings(BaseSettings):
     manifests: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_paths)] = Field(
         default_factory=lambda: (DEFAULT_MANIFESTS,) if DEFAULT_MANIFESTS.exists() else (),
         description="Files and folders with manifests, separated as in PATH; `./manifests` where it exists.",
+    )
+    provider: Literal["files", "kubernetes"] = Field(
+        default="files",
+        description="Where objects come from: `files`, or the API server of the cluster that this runs in or that "
+        "`KUBECONFIG` names.",
+    )
+    namespaces: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
+        default=(), description="Namespaces of the cluster to read, separated by commas; by default all."
+    )
+    lease: str = Field(
+        default="",
+        description="Name of the Lease in our own namespace whose holder writes status, Services and EndpointSlices; "
+        "without one nothing is written.",
+    )
+    replicas_service: str = Field(
+        default="",
+        description="Name of the Service in our own namespace whose endpoints are the gateway's replicas. With it each "
+        "Gateway gets a Service of its own, which leads to them.",
+    )
+    service_type: Literal["LoadBalancer", "ClusterIP", "NodePort"] = Field(
+        default="LoadBalancer", description="The type of the Gateways' Services."
+    )
+    static_addresses: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
+        default=(),
+        description="Networks, separated by commas, of the addresses that Gateways in a cluster may ask for.",
     )
     controller_name: str = Field(
         default="moongate.dev/gateway", description="GatewayClasses with this `controllerName` are served."
@@ -165,6 +194,7 @@ class Settings(BaseSettings):
             certificate_names=dns_names,
             check_authorities=check_authorities,
             extensions=frozenset(extensions),
+            cluster=self.provider == "kubernetes",
         )
 
 

@@ -13,6 +13,7 @@ from routes.resources.meta import Key, Resource
 R = TypeVar("R", bound=Resource)
 
 _NOTHING: Mapping[Key, Resource] = MappingProxyType({})
+_READ: Mapping[tuple[str, str, str], str] = MappingProxyType({})
 
 
 @cache
@@ -28,13 +29,20 @@ class Snapshot:
     a shallow copy of one dict and everything else is shared.
     """
 
-    __slots__ = ("_shelves",)
+    __slots__ = ("_shelves", "unread")
 
-    def __init__(self, resources: Iterable[Resource] = ()) -> None:
+    def __init__(self, resources: Iterable[Resource] = (), unread: Mapping[tuple[str, str, str], str] = _READ) -> None:
         shelves: dict[type[Resource], dict[Key, Resource]] = {}
         for resource in resources:
             shelves.setdefault(_shelf(type(resource)), {})[resource.key] = resource
         self._shelves: Mapping[type[Resource], Mapping[Key, Resource]] = shelves
+        #: What there may be and cannot be read: why, by group, kind and namespace ("" for all of them).
+        self.unread = unread
+
+    def why_unread(self, key: Key) -> str:
+        """Why it is not known whether there is a ``key``; "" where that is known."""
+        group, kind, namespace, _ = key
+        return self.unread.get((group, kind, namespace)) or self.unread.get((group, kind, "")) or ""
 
     def of(self, model: type[R]) -> Mapping[Key, R]:
         """All resources of ``model`` by key."""
@@ -71,8 +79,14 @@ class Snapshot:
                     writable(model).pop(key, None)
         for resource in upserts:
             writable(_shelf(type(resource)))[resource.key] = resource
-        changed = type(self)()
+        changed = type(self)(unread=self.unread)
         changed._shelves = shelves
+        return changed
+
+    def knowing(self, unread: Mapping[tuple[str, str, str], str]) -> Self:
+        """The same objects, where other things are ``unread``."""
+        changed = type(self)(unread=unread)
+        changed._shelves = self._shelves
         return changed
 
     def keys(self) -> list[Key]:

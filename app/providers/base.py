@@ -1,6 +1,6 @@
 """What every source of objects offers to the part that builds routes from them."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -13,12 +13,14 @@ class Change:
     """What is different since the change before.
 
     ``upserts`` are new objects and objects with a new value, ``deletes`` the keys of those that went away; a key is
-    never in both. ``problems`` is the provider's whole list after this change, or None where it is as it was.
+    never in both. ``problems`` is the provider's whole list after this change, or None where it is as it was, and so is
+    ``unread``: what there may be and cannot be read, see :attr:`routes.snapshot.Snapshot.unread`.
     """
 
     upserts: tuple[Resource, ...] = ()
     deletes: tuple[Key, ...] = ()
     problems: tuple[Problem, ...] | None = None
+    unread: Mapping[tuple[str, str, str], str] | None = None
 
 
 class Place(NamedTuple):

@@ -28,6 +28,10 @@ class Options:
     endpoints, with ``{name}`` and ``{namespace}``. ``check_authorities`` gets the certificates of authorities as PEM
     and answers as ``check_certificate`` does. ``certificate_names`` gives the DNS names that a good certificate is for.
     ``extensions`` are the groups and kinds that an ExtensionRef may name.
+
+    ``cluster``: the objects are those of a cluster, in which classes and Gateways are written by people, endpoints are
+    followed beside the graph (:class:`ServiceTarget`), and a Gateway's addresses are those of what stands before us:
+    its sockets listen wherever we do.
     """
 
     controller_name: str = "moongate.dev/gateway"
@@ -38,6 +42,7 @@ class Options:
     check_authorities: Callable[[str], str] = lambda authorities: ""
     certificate_names: Callable[[bytes], tuple[str, ...]] = lambda certificate: ()
     extensions: frozenset[tuple[str, str]] = frozenset()
+    cluster: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +201,18 @@ class DNSName:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceTarget:
+    """A port of a Service, by the port's name (which may be ""), whose endpoints are found while the gateway runs."""
+
+    namespace: str
+    name: str
+    port: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}:{self.port}" if self.port else f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class BackendTLS:
     """How a backend has to prove who it is (BackendTLSPolicy, ``spec.validation``).
 
@@ -218,7 +235,8 @@ class BackendProtocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BackendNode:
-    """A backendRef and where its requests go: literal ``addresses``, a ``dns`` name, or nowhere for a ``reason``.
+    """A backendRef and where its requests go: literal ``addresses``, a ``dns`` name, a ``service``, or nowhere for a
+    ``reason``.
 
     ``filters`` are those of the backendRef, which only its requests pass. ``tls`` None is in clear.
     """
@@ -233,6 +251,7 @@ class BackendNode:
     hint: str = ""
     tls: BackendTLS | None = None
     filters: "tuple[FilterNode, ...]" = ()
+    service: ServiceTarget | None = None
 
     @property
     def weight(self) -> int:

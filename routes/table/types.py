@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from routes.graph.nodes import Address, BackendProtocol, BackendTLS, CertificatePair, DNSName
+from routes.graph.nodes import Address, BackendProtocol, BackendTLS, CertificatePair, DNSName, ServiceTarget
 from routes.resources.extension import Extension
 from routes.resources.http import HTTPRouteRetry, HTTPRouteTimeouts, SessionPersistence
 from routes.resources.meta import Key, Model
@@ -37,6 +37,7 @@ class Backend:
     protocol: BackendProtocol = BackendProtocol.HTTP
     tls: BackendTLS | None = None
     filters: "tuple[Filter, ...]" = ()
+    service: ServiceTarget | None = None
 
 
 @dataclass(frozen=True, slots=True)
