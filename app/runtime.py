@@ -15,6 +15,7 @@ from app.backend import Upstream
 from app.extensions import installed
 from app.listeners.departure import Departure
 from app.listeners.manager import Listeners
+from app.listeners.places import as_set
 from app.listeners.server import SocketlessConfig, Sockets, reason
 from app.providers.file import FileProvider
 from app.proxy import RuleProxy
@@ -112,7 +113,7 @@ class Runtime:
         self._listeners = Listeners(
             sockets,
             self.settings.host or sockets.host,
-            self.settings.ports,
+            as_set(self.settings.ports),
             self.settings.listener,
             lambda: self.table,
             self._reconciler.sockets,
