@@ -107,12 +107,16 @@ class Exposure:
                         self._busy.add(key)
                         writes.create_task(self._write(key))
         finally:
+            if self._due is not None:
+                self._due.cancel()
             await self._stored.stop()
 
     def lead(self, leading: bool) -> None:
         """Write from now on, or write no more."""
         self._leading = leading
-        self._wake.set()
+        if not leading:
+            self._troubles.clear()
+        self._changed()
 
     def prepare(self, table: RoutingTable[Any]) -> None:
         """Find ports for the listeners of ``table``, which is about to be the present one."""
@@ -159,32 +163,35 @@ class Exposure:
         self._addresses, self._unusable, self._unassigned = {}, {}, {}
         for key, node in self._gateways().items():
             if listener_ports(node):
-                self._look_at(key, node)
+                self._look_at(key, node, bool(before[1].get(key)))
         if before != (self._bound, self._addresses, self._unusable, self._unassigned):
             self._tell()
         self._wake.set()
 
-    def _look_at(self, key: Key, node: GatewayNode) -> None:
+    def _look_at(self, key: Key, node: GatewayNode, had_address: bool) -> None:
         asked, problem = static_address(node.source, self._settings.static_addresses)
         if problem:
             self._unusable[key] = problem
-        name = self._name(node)
-        stored = self._stored.services_of(key).get(name)
+        namespace, name = self._name(node)
+        stored = self._stored.services_of(key).get((namespace, name))
         found = addresses(stored) if stored is not None else ()
-        # An address leads somewhere when there is a slice.
-        if found and self._stored.slices_of(key):
+        trouble = self._troubles.get(key)
+        # An address leads somewhere once there is a slice. It stays whatever becomes of the replicas.
+        if found and (had_address or self._stored.slices_of(key)):
             self._addresses[key] = found
-        elif key in self._troubles and (sentence := self._troubles[key].sentence):
-            self._addresses[key], self._unassigned[key] = (), sentence
-        elif stored is not None and not found:
+        elif trouble is not None and trouble.sentence:
+            self._addresses[key], self._unassigned[key] = (), trouble.sentence
+        elif self._stored.unread:
+            self._unassigned[key] = self._stored.unread
+        elif stored is None:
+            self._unassigned[key] = f"Service {namespace}/{name} is being made"
+        elif not found:
             what = asked or "an address"
             self._unassigned[key] = (
-                f"Service {name[0]}/{name[1]} waits for the cluster's load balancer to give it {what}"
+                f"Service {namespace}/{name} waits for the cluster's load balancer to give it {what}"
             )
-        elif unread := self._stored.unread:
-            self._unassigned[key] = unread
         else:
-            self._unassigned[key] = f"Service {name[0]}/{name[1]} is being made"
+            self._unassigned[key] = f"Service {namespace}/{name} has no EndpointSlice yet"
 
     def _gateways(self) -> Mapping[Key, GatewayNode]:
         return self._state.graph.gateways if self._state is not None else {}
@@ -204,7 +211,7 @@ class Exposure:
         if not self._leading or self._state is None or self._stored.unread:
             return []
         now = asyncio.get_running_loop().time()
-        foreign = {gateway.key: gateway for gateway in self._state.graph.foreign}
+        foreign = {gateway.key: gateway.spec.gateway_class_name for gateway in self._state.graph.foreign}
         found: list[Key] = []
         for key in {**self._gateways(), **dict.fromkeys(sorted(self._stored.owners()))}:
             if key in self._busy:
@@ -227,13 +234,13 @@ class Exposure:
         return found
 
     def _wish(self, key: Key) -> object:
-        """What decides what is wanted for a Gateway. Objects are compared by what they are, not by what is in them."""
+        """What decides what is wanted for a Gateway."""
         node = self._gateways().get(key)
         if node is None:
             return None
         ports = listener_ports(node)
         return (
-            id(node.source),
+            node.source.api_version,
             node.source.metadata.uid,
             node.source.metadata.generation,
             ports,
@@ -243,7 +250,8 @@ class Exposure:
 
     def _seen(self, key: Key) -> object:
         named = (self._stored.services_of(key), self._stored.slices_of(key))
-        return tuple((name, id(each)) for objects in named for name, each in objects.items())
+        every = (each["metadata"] for objects in named for each in objects.values())
+        return frozenset((each["uid"], each["resourceVersion"]) for each in every)
 
     def _later(self, trouble: _Trouble, asked_for: float) -> None:
         """Try again after a while, the longer the more was in vain."""
@@ -258,10 +266,13 @@ class Exposure:
         wanted = self._wish(key)
         try:
             async with self._at_once:
-                while self._leading and (step := next(self._steps(key), None)) is not None:
+                taken: set[str] = set()
+                while self._leading and self._wish(key) == wanted:
+                    step = next(self._steps(key), None)
+                    if step is None or step.path in taken:  # it was changed on its way
+                        break
                     await self._take(step)
-                    if self._wish(key) != wanted:
-                        break  # the next round knows better
+                    taken.add(step.path)
             self._succeed(key, wanted)
         except ApiError as error:
             self._fail(key, wanted, error)
@@ -333,7 +344,7 @@ class Exposure:
                     yield _Step(_service_path(name), body, stored)
             if asked or not problem or stored is not None:
                 for body in endpoint_slices(
-                    node, name[1], self.bound, self._stored.replicas, self._settings.controller_name
+                    node, name[1], self.bound, self._stored.endpoints, self._settings.controller_name
                 ):
                     slice_name = (name[0], body["metadata"]["name"])
                     kept_slices.add(slice_name)

@@ -102,18 +102,22 @@ def service(
 
 
 def endpoint_slices(
-    node: GatewayNode, name: str, bound: Callable[[PortKey], int], replicas: Iterable[Object], controller_name: str
+    node: GatewayNode,
+    name: str,
+    bound: Callable[[PortKey], int],
+    endpoints: Mapping[str, Sequence[Object]],
+    controller_name: str,
 ) -> list[Object]:
-    """The EndpointSlices of the Service ``name``, for each family of addresses one, or as many as hold all.
+    """The EndpointSlices of the Service ``name``: for each family of addresses one, or as many as hold all.
 
-    ``replicas`` are the EndpointSlices of our own pods.
+    ``endpoints`` are those of our own pods (:func:`endpoints_by_family`).
     """
     ports = [
         {"name": _port_name(port), "port": number, "protocol": "TCP"} for port, number in _bound_ports(node, bound)
     ]
     found: list[Object] = []
-    for family, endpoints in endpoints_by_family(replicas).items():
-        parts = [endpoints[at : at + _MOST_ENDPOINTS] for at in range(0, len(endpoints), _MOST_ENDPOINTS)] or [[]]
+    for family, every in endpoints.items():
+        parts = [list(every[at : at + _MOST_ENDPOINTS]) for at in range(0, len(every), _MOST_ENDPOINTS)] or [[]]
         for number, part in enumerate(parts, start=1):
             suffix = f"-{number}" if number > 1 else ""
             metadata = _metadata(node.source, f"{name}-{family.lower()}{suffix}", controller_name)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from app.exposure.objects import MANAGED_BY, MANAGER, SERVICE_NAME, is_ours, owner_of, stored_ports
+from app.exposure.objects import MANAGED_BY, MANAGER, SERVICE_NAME, endpoints_by_family, is_ours, owner_of, stored_ports
 from app.providers.kubernetes.api import Object
 from routes.resources.meta import Key
 from routes.table.types import PortKey
@@ -71,7 +71,8 @@ class Stored:
         # Of those that are ours: by the Gateway that owns them.
         self._services_of: defaultdict[Key, Named] = defaultdict(dict)
         self._slices_of: defaultdict[Key, Named] = defaultdict(dict)
-        #: Counts the changes of our replicas' endpoints.
+        #: The endpoints of our own pods, by family of addresses, and how often they changed.
+        self.endpoints: Mapping[str, Sequence[Object]] = {}
         self.replicas_version = 0
         folders = [f"/namespaces/{namespace}" for namespace in namespaces] or [""]
         namespace, name = replicas
@@ -103,11 +104,6 @@ class Stored:
     def unread(self) -> str:
         """Why something cannot be read, "" where all can."""
         return "; ".join(dict.fromkeys(self._unread.values()))
-
-    @property
-    def replicas(self) -> list[Object]:
-        """The EndpointSlices of our own pods."""
-        return list(self._replicas.values())
 
     def services_of(self, gateway: Key) -> Named:
         """The Services of ours that ``gateway`` owns."""
@@ -174,8 +170,11 @@ class Stored:
             self._replicas.pop((namespace, name), None)
         else:
             self._replicas[namespace, name] = stored
-        self.replicas_version += 1
-        self._changed()
+        endpoints = endpoints_by_family(self._replicas.values())
+        if endpoints != self.endpoints:
+            self.endpoints = endpoints
+            self.replicas_version += 1
+            self._changed()
 
 
 def _is_older(stored: Object, known: Object) -> bool:
