@@ -21,6 +21,7 @@ from app.lifespan import lifespan_of
 from app.listeners.cycle import Cycle
 from app.listeners.manager import PORT
 from app.listeners.peer import SERVER_NAME
+from app.listeners.places import as_set
 from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
 from app.proxy import RuleProxy
@@ -90,7 +91,7 @@ class Gateway(Starlette):
 
     @cached_property
     def _stand_ins(self) -> StandIns:
-        return StandIns(self.settings.listener, self.settings.ports)
+        return StandIns(self.settings.listener, as_set(self.settings.ports))
 
     @property
     def runtime(self) -> Runtime:

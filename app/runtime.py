@@ -15,6 +15,7 @@ from app.backend import Upstream
 from app.extensions import installed
 from app.listeners.departure import Departure
 from app.listeners.manager import Listeners
+from app.listeners.places import as_set
 from app.listeners.server import SocketlessConfig, Sockets, reason
 from app.providers.base import Provider
 from app.providers.file import FileProvider
@@ -27,7 +28,7 @@ from app.upstream.endpoints import Endpoints
 from app.upstream.resolver import Resolver
 from app.upstream.transport import UpstreamTransport
 from middleware.extension import Extensions
-from routes.table.types import PortKey, RoutingTable, Rule
+from routes.table.types import RoutingTable, Rule
 
 if TYPE_CHECKING:
     from app.cluster import Cluster
@@ -128,7 +129,7 @@ class Runtime:
         self._listeners = Listeners(
             sockets,
             self.settings.host or sockets.host,
-            self._bound,
+            as_set(self.settings.ports) if self._cluster is None else self._cluster.bound,
             self.settings.listener,
             lambda: self.table,
             self._reconciler.sockets if self._cluster is None else self._cluster.sockets,
@@ -172,9 +173,3 @@ class Runtime:
         self.state, self.table = state, state.table
         if self._listeners is not None:
             await self._listeners.sync()
-
-    def _bound(self, key: PortKey) -> int:
-        """The port that a Gateway's port is bound to here."""
-        if self._cluster is not None:
-            return self._cluster.bound(key)
-        return self.settings.ports.get(key.port, key.port)
