@@ -63,7 +63,7 @@ class Server:
         self.gets: list[str] = []
         self.refuse: Callable[[str], None] = lambda path: None
         self.during: Callable[[str], Any] | None = None
-        self.watchers: list[Known] = []
+        self.watchers: list[Known | Controller] = []
         self.under_way = self.most_under_way = 0
 
     @property
@@ -202,25 +202,30 @@ class Controller:
         )
         self._rebuilding = Rebuilding(Options(controller_name=controller_name))
         self._task = server.loop.create_task(self.writer.run())
-        self._documents: dict[Key, Object] = {}
-        self._first = True
+        self._snapshot = Snapshot()
+        self._news: dict[Key, Object | None] = {}
+        self._specs: dict[Key, Object | None] = {}
+        for document in server.objects.values():
+            self.hear(key_of(document), document)
+        server.watchers.append(self)
+
+    def hear(self, key: Key, document: Object | None) -> None:
+        """What a provider tells: all but new statuses."""
+        bare = _without_status(document)
+        if bare != self._specs.get(key):
+            self._specs[key] = bare
+            self._news[key] = document
 
     def _now(self) -> datetime:
         return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.server.loop.time())
 
     def reconcile(self) -> None:
         """Build the graph of what is on the server now, and publish it."""
-        now = {key_of(document): deepcopy(document) for document in self.server.objects.values()}
-        changed = {
-            key
-            for key in now.keys() | self._documents.keys()
-            if _without_status(now.get(key)) != _without_status(self._documents.get(key))
-        }
-        self._documents = now
-        parsed = (parse(document, strict=False) for document in now.values())
-        snapshot = Snapshot([resource for resource in parsed if resource is not None])
-        step = self._rebuilding.build(snapshot, snapshot.keys() if self._first else changed, self.sockets)
-        self._first = False
+        news, self._news = self._news, {}
+        parsed = (parse(document, strict=False) for document in news.values() if document is not None)
+        changed = [resource for resource in parsed if resource is not None]
+        self._snapshot = self._snapshot.without(news.keys()).with_(changed)
+        step = self._rebuilding.build(self._snapshot, news.keys(), self.sockets)
         self.graph = step.graph
         self.writer.publish(State(step.graph, cast(Any, None), frozenset(), 0, (), step.routes))
 
