@@ -20,7 +20,7 @@ SERVICE = "/api/v1/namespaces/shop/services/web-moongate"
 SLICE = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices/web-moongate-ipv4"
 REPLICAS = "/apis/discovery.k8s.io/v1/namespaces/moongate-system/endpointslices/moongate-x7k2p"
 
-CLASS = """
+CLASS = """---
 apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
 metadata: {name: moongate}
@@ -35,7 +35,7 @@ def gateway(name: str = "web", *ports: int, **spec: str) -> str:
     return f"""---
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
-metadata: {{name: {name}, namespace: shop, uid: uid-of-{name}, generation: {abs(hash((ports, more)))}}}
+metadata: {{name: {name}, namespace: shop, uid: uid-of-{name}, generation: {abs(hash((ports, *spec.items())))}}}
 spec: {{gatewayClassName: {spec.get("class_", "moongate")}, listeners: [{listeners}]{more}}}
 """
 
@@ -73,7 +73,7 @@ class Replica:
 
     def serve(self, *manifests: str) -> None:
         """Make ``manifests`` the present state."""
-        state = state_of("---".join([CLASS, *manifests]))
+        state = state_of("".join([CLASS, *manifests]))
         self.exposure.prepare(state.table)
         self.exposure.publish(state)
         self.loop.settle()
@@ -294,7 +294,7 @@ def test_nothing_is_deleted_of_a_gateway_that_is_not_known(loop: Loop, cluster: 
 def test_what_another_moongate_has_made_is_left_alone(loop: Loop, cluster: Cluster) -> None:
     second = CLASS.replace("moongate.dev/gateway", "example.com/second").replace("name: moongate", "name: second")
     other = Replica(cluster, loop, controller_name="example.com/second")
-    state = state_of(CLASS + "---" + gateway())
+    state = state_of(CLASS + gateway())
     other.exposure.publish(state)
     loop.settle()
     cluster.writes.clear()
@@ -405,6 +405,7 @@ def test_who_becomes_the_leader_writes_what_is_missing(loop: Loop, cluster: Clus
 
 def test_who_stops_follows_no_more(loop: Loop, cluster: Cluster) -> None:
     replica = Replica(cluster, loop)
+    replica.serve(gateway())
     replica.running.cancel()
     loop.settle()
     assert not any(each.running for followers in cluster.followers.values() for each in followers)
