@@ -30,6 +30,7 @@ APP_PROTOCOLS = {
 class Services:
     """Everything that a Service's endpoints are found from, indexed once for a build."""
 
+    snapshot: Snapshot
     services: Mapping[Key, Service]
     slices: Mapping[tuple[str, str], Sequence[EndpointSlice]]
     endpoints: Mapping[Key, Endpoints]
@@ -49,7 +50,8 @@ class Services:
         workloads: dict[str, list[Workload]] = {}
         for workload in snapshot.of(Workload).values():
             workloads.setdefault(workload.metadata.namespace or "", []).append(workload)
-        return cls(snapshot.of(Service), slices, snapshot.of(Endpoints), workloads, grants, policies, options)
+        endpoints = snapshot.of(Endpoints)
+        return cls(snapshot, snapshot.of(Service), slices, endpoints, workloads, grants, policies, options)
 
     def resolve(
         self, route: HTTPRoute, ref: BackendObjectReference, filters: tuple[FilterNode, ...] = ()
@@ -64,12 +66,11 @@ class Services:
         if (ref.group, ref.kind) != (CORE_GROUP, "Service"):
             message = f"{ref.kind} of group {ref.group!r}: a backend is a Service of the core group"
             return BackendNode(ref, name, reason="InvalidKind", message=message)
-        if not self.grants.permit(route.key, target):
-            message = f"no ReferenceGrant in {namespace} lets {route.key} use {target}"
-            return BackendNode(ref, name, reason="RefNotPermitted", message=message)
+        if refusal := self.grants.refusal(route.key, target):
+            return BackendNode(ref, name, reason="RefNotPermitted", message=refusal)
         service = self.services.get(target)
         if service is None:
-            return BackendNode(ref, name, reason="BackendNotFound", message=f"{target} does not exist")
+            return BackendNode(ref, name, reason="BackendNotFound", message=self.snapshot.absence(target))
         ports = [port for port in service.spec.ports if port.protocol == "TCP"]
         port = next((port for port in ports if port.port == ref.port), None)
         if port is None and not (service.spec.type == "ExternalName" and not service.spec.ports):

@@ -192,7 +192,7 @@ def _refs_resolved(source: Gateway, listeners: Iterable[ListenerNode], surroundi
     ref = source.spec.tls.backend.client_certificate_ref if source.spec.tls and source.spec.tls.backend else None
     if ref is not None:
         field = "spec.tls.backend.clientCertificateRef"
-        found = resolve(source.key, ref, surroundings.secrets, surroundings.grants, surroundings.options)
+        found = resolve(source.key, ref, surroundings.snapshot, surroundings.grants, surroundings.options)
         if not isinstance(found, NoCertificate):
             return conditions.gateway_unsupported_value(generation, f"{field}: backends are shown no certificate")
         if found.permitted:
