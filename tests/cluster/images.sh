@@ -19,12 +19,18 @@ absent() {
 }
 
 build() {
-  local exports engine_is_ours="" tar
+  local exports engine_is_ours=""
+  scratch=$(mktemp -d)
+  trap 'rm -rf "$scratch"' EXIT
   if ! docker info >/dev/null 2>&1; then
+    touch "$scratch/before"
     exports=$("$shared/docker/engine-up.sh")
     eval "$exports"
-    engine_is_ours=yes
-    trap '"$shared/docker/engine-down.sh"' EXIT
+    # An engine makes its socket when it starts. One that ran before us is somebody else's: it stays.
+    if [[ ${DOCKER_HOST#unix://} -nt $scratch/before ]]; then
+      engine_is_ours=yes
+      trap '"$shared/docker/engine-down.sh"; rm -rf "$scratch"' EXIT
+    fi
   fi
   "$shared/docker/make-base-images.sh" >/dev/null
   docker build --quiet --tag "$image" --tag localhost/moongate:dev .
@@ -35,14 +41,12 @@ USER 0
 ENTRYPOINT ["moongate", "whoami", "--host", "0.0.0.0", "--port", "80"]
 CMD []
 DOCKERFILE
-  tar=$(mktemp)
-  docker save "$image" localhost/moongate:dev traefik/whoami:v1.6.0 nginx:latest >"$tar"
+  docker save "$image" localhost/moongate:dev traefik/whoami:v1.6.0 nginx:latest >"$scratch/images.tar"
   if [[ -n $engine_is_ours ]]; then
-    trap - EXIT
+    trap 'rm -rf "$scratch"' EXIT
     "$shared/docker/engine-down.sh"
   fi
-  "$shared/cluster/load-image.sh" <"$tar"
-  rm "$tar"
+  "$shared/cluster/load-image.sh" <"$scratch/images.tar"
 }
 
 for each in "$image" "${standins[@]}"; do

@@ -7,6 +7,7 @@ as the manifests have it.
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -61,15 +62,19 @@ BINDING = {
 @pytest.fixture(scope="module")
 def article(cluster: Cluster, release: Callable[[str], Release]) -> Iterator[Cluster]:
     """The article's backends and its Secret, and Moongate installed with its values."""
-    if cluster.offline:
-        cluster.apply(USE_WHAT_IS_THERE, BINDING)
     try:
+        if cluster.offline:
+            cluster.apply(USE_WHAT_IS_THERE, BINDING)
+            wait_until(lambda: uses_what_is_there(cluster), what="the policy for images is in force", every=0.2)
         cluster.apply_file(WHOAMI)
         cluster.apply_file(SECRET)
         cluster.apply_file(NGINX)
         release("moongate-article").install(VALUES)
         for name in ("whoami", "nginx"):
             cluster.kubectl("rollout", "status", f"deployment/{name}", "--namespace=default", "--timeout=120s")
+            # The article's pods have no probes: they count as ready before they listen.
+            for pod in cluster.get("pods", "--namespace=default", f"--selector=app={name}")["items"]:
+                wait_until(partial(answers, cluster, pod["status"]["podIP"]), what=f"{name} answers", every=0.2)
         yield cluster
     finally:
         for manifest in (CANARY, NGINX, SECRET, WHOAMI):
@@ -88,6 +93,15 @@ def address(article: Cluster) -> str:
         what="the Gateway has an address",
         every=0.2,
     )
+
+
+def uses_what_is_there(cluster: Cluster) -> bool:
+    pod = ("run", "probe", "--image=nginx", "--namespace=default", "--dry-run=server")
+    return cluster.kubectl(*pod, "--output=jsonpath={.spec.containers[0].imagePullPolicy}") == "IfNotPresent"
+
+
+def answers(cluster: Cluster, address: str) -> bool:
+    return cluster.status_of(f"http://{address}/") == 200
 
 
 def gateway(cluster: Cluster) -> Object:
