@@ -15,7 +15,9 @@ image=localhost/moongate:${tree:0:16}
 standins=(docker.io/traefik/whoami:v1.6.0 docker.io/library/nginx:latest)
 
 absent() {
-  ! ctr images ls -q | grep -qxF "$1"
+  local there
+  there=$(ctr images ls -q)
+  ! grep -qxF "$1" <<<"$there"
 }
 
 build() {

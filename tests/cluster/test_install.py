@@ -79,11 +79,12 @@ def test_an_account_may_do_what_is_needed_and_no_more(cluster: Cluster, installe
         # It says no by its exit status as well.
         return cluster.run("sh", "-c", '"$@" || true', "sh", cluster.kubectl_path, *question).strip() == "yes"
 
-    assert may("watch", "httproutes.gateway.networking.k8s.io")
+    assert may("list", "httproutes.gateway.networking.k8s.io")
     assert may("patch", "gateways.gateway.networking.k8s.io/status")
     assert may("create", "services")
     assert may("update", "leases.coordination.k8s.io/moongate", NAMESPACE)
     assert not may("update", "leases.coordination.k8s.io/moongate")
     assert not may("patch", "gateways.gateway.networking.k8s.io")
+    assert not may("get", "secrets")
     assert not may("create", "secrets")
     assert not may("get", "pods")
