@@ -44,23 +44,23 @@ class _Open:
 class Listeners:
     """Opens, re-points and closes sockets by the difference between what is open and what the present table asks for.
 
-    ``host`` is where Gateways listen that name no address, ``ports`` are the ports that those of listeners are bound
-    to where they differ, ``listener`` is what the server's own socket stands for where it is no listener's. ``tell``
-    is called when something new is known of the sockets.
+    ``host`` is where Gateways listen that name no address. ``bound`` says which port a listener's is bound to; it is
+    asked at each :meth:`sync`, and may change. ``listener`` is what the server's own socket stands for where it is no
+    listener's. ``tell`` is called when something new is known of the sockets.
     """
 
     def __init__(
         self,
         sockets: Sockets,
         host: str,
-        ports: Mapping[int, int],
+        bound: Callable[[PortKey], int],
         listener: str,
         table: Callable[[], RoutingTable[Any]],
         tell: Callable[[nodes.Sockets], None],
     ) -> None:
         self._sockets = sockets
         self._host = host
-        self._ports = ports
+        self._bound = bound
         self._listener = listener
         self._table = table
         self._tell = tell
@@ -113,7 +113,7 @@ class Listeners:
             hosts = ()
             failed = {key: f"{self._host}: {reason(error)}" for key, port in table.ports.items() if not port.addresses}
         own = self._sockets.own_place
-        asked = plan(table, hosts, self._ports, own, self._listener)
+        asked = plan(table, hosts, self._bound, own, self._listener)
         self._close_others(asked, table)
         # First of all, without waiting: who is connected must not meet a Gateway that is gone.
         for place, opened in self._open.items():

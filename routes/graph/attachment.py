@@ -137,7 +137,9 @@ def _on_listener(
     if not _takes_kind(listener, route):
         return 0, conditions.route_not_allowed(generation, f"listener {source.name} takes no {route.kind}s")
     if not _namespace_allowed(route, parent, listener, parents):
-        message = f"listener {source.name} takes no routes from namespace {route.metadata.namespace}"
+        namespace = route.metadata.namespace or ""
+        doubt = parents.namespaces.doubt(source.allowed_routes.namespaces, namespace)
+        message = f"listener {source.name} takes no routes from namespace {namespace}{doubt}"
         return 1, conditions.route_not_allowed(generation, message)
     hostnames = meeting(source.hostname, route.spec.hostnames)
     if hostnames is None:
