@@ -7,12 +7,14 @@ import socket
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Self
 
 from app.exposure.exposure import Exposure
 from app.providers.kubernetes.client import Client
 from app.providers.kubernetes.lease import Lease
 from app.providers.kubernetes.provider import KubernetesProvider
+from app.providers.kubernetes.reflector import Reflector
 from app.reconciler import State, stop
 from app.settings import Settings
 from app.status.writer import StatusWriter
@@ -51,10 +53,9 @@ class Cluster:
                 client,
                 namespaces=settings.namespaces,
                 extensions=self._options.extensions,
-                controller_name=settings.controller_name,
             )
             if settings.replicas_service:
-                self._exposure = Exposure(client, settings, self._exposed)
+                self._exposure = Exposure(client, partial(Reflector, client), settings, self._exposed)
             if settings.lease:
                 self._writer = StatusWriter(client, self.provider.statuses, settings.controller_name)
                 identity = f"{socket.gethostname()}_{uuid.uuid4()}"
@@ -82,8 +83,13 @@ class Cluster:
             if part is not None:
                 self._stack.push_async_callback(stop, asyncio.create_task(part.run()))
 
+    def prepare(self, state: State) -> None:
+        """A state is about to be served: find ports for its listeners."""
+        if self._exposure is not None:
+            self._exposure.prepare(state.table)
+
     def publish(self, state: State) -> None:
-        """A state is about to be served."""
+        """A state is served, and its sockets are open."""
         if self._exposure is not None:
             self._exposure.publish(state)
         if self._writer is not None:
@@ -99,7 +105,7 @@ class Cluster:
         """Hear what came of the sockets, and tell it with the addresses by which clients reach them."""
         self._sockets = sockets
         if self._exposure is not None:
-            sockets = replace(sockets, addresses=self._exposure.addresses())
+            sockets = replace(sockets, addresses=self._exposure.addresses(), unusable=self._exposure.unusable())
         self._tell(sockets)
 
     def _exposed(self) -> None:

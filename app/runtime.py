@@ -26,6 +26,7 @@ from app.sessions import common_key
 from app.settings import Settings
 from app.upstream.endpoints import Endpoints
 from app.upstream.resolver import Resolver
+from app.upstream.services import ServiceEndpoints
 from app.upstream.transport import UpstreamTransport
 from middleware.extension import Extensions
 from routes.table.types import RoutingTable, Rule
@@ -72,23 +73,23 @@ class Runtime:
         async with self._stack:
             self._stack.callback(self._resolver.close)
             options = self.settings.options(self.extensions)
+            provider: Provider
+            services = ServiceEndpoints()
             if self.settings.provider == "kubernetes":
                 # What a cluster needs is not installed, nor loaded, where there is none.
                 from app.cluster import Cluster
 
                 self._cluster = await self._stack.enter_async_context(Cluster(self.settings, options))
+                provider, services = self._cluster.provider, self._cluster.provider.endpoints
+            else:
+                provider = FileProvider(self.settings.manifests, extensions=options.extensions)
             transport = await self._stack.enter_async_context(UpstreamTransport())
             key = self.settings.session_key.get_secret_value().encode() or common_key()
-            upstream = Upstream(transport, Endpoints(self._resolver, transport), key, self.extensions)
+            upstream = Upstream(transport, Endpoints(self._resolver, transport), key, self.extensions, services)
 
             def proxy(rule: Rule, before: RuleProxy | None) -> RuleProxy:
                 return serve(rule, upstream, before)
 
-            provider: Provider
-            if self._cluster is not None:
-                provider = self._cluster.provider
-            else:
-                provider = FileProvider(self.settings.manifests, extensions=options.extensions)
             reconciler = self._reconciler = Reconciler(provider, options, proxy, self._swap)
             if self._cluster is not None:
                 await self._cluster.load()
@@ -166,10 +167,12 @@ class Runtime:
         if self.state is None or state.names is not self.state.names:
             self._resolver.watch(state.names)
         if self._cluster is not None:
-            self._cluster.publish(state)
+            self._cluster.prepare(state)
         if self._listeners is not None:
             # Before the table names a certificate it must be there.
             self._listeners.certify(state.table)
         self.state, self.table = state, state.table
         if self._listeners is not None:
             await self._listeners.sync()
+        if self._cluster is not None:
+            self._cluster.publish(state)

@@ -82,10 +82,11 @@ class Exposure:
         self._unusable: dict[Key, str] = {}
         self._unassigned: dict[Key, str] = {}
         self._state: State | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._due: asyncio.Handle | None = None
         # The leader's.
         self._leading = False
         self._wake = asyncio.Event()
-        self._due: asyncio.Handle | None = None
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._busy: set[Key] = set()
         self._right: dict[Key, object] = {}
@@ -95,6 +96,7 @@ class Exposure:
 
     async def load(self) -> None:
         """Find out what there is; afterwards :meth:`bound` knows the ports that were bound before a restart."""
+        self._loop = asyncio.get_running_loop()
         await self._stored.load()
 
     async def run(self) -> None:
@@ -153,8 +155,8 @@ class Exposure:
         return allocate(self._wanted, self._stored.ports(), self._bound, self._reserved)
 
     def _changed(self) -> None:
-        if self._due is None:
-            self._due = asyncio.get_running_loop().call_soon(self._refresh)
+        if self._due is None and self._loop is not None:
+            self._due = self._loop.call_soon(self._refresh)
 
     def _refresh(self) -> None:
         self._due = None

@@ -2,8 +2,8 @@
 
 ``NAME.in.yaml`` holds manifests, after a document ``options: {…}`` where the settings are not the usual ones, and
 ``sockets: {…}`` where something is known of them (``refused``: reasons by ``namespace/gateway:port``, ``addresses``:
-lists by ``namespace/gateway``, ``unusable``: reasons by the same, ``certificates``: those that listeners had, as a
-Secret's data by ``namespace/secret``), and ``unread: {…}`` where something cannot be read (reasons by ``kind.group`` or
+lists by ``namespace/gateway``, ``unusable`` and ``unassigned``: reasons by the same, ``certificates``: those that
+listeners had, as a Secret's data by ``namespace/secret``), and ``unread: {…}`` where something cannot be read (reasons by ``kind.group`` or
 ``namespace/kind.group``);
 ``NAME.out.yaml`` is what comes of them. ``pytest --update-golden`` records the latter anew.
 """
@@ -65,8 +65,10 @@ def sockets_of(given: dict[str, Any]) -> Sockets:
         CertificatePair(Key("", "Secret", *name.split("/")), data["tls.crt"].encode(), data["tls.key"].encode())
         for name, data in given.pop("certificates", {}).items()
     ]
-    unusable = {gateway(name): why for name, why in given.pop("unusable", {}).items()}
-    return Sockets(refused, addresses, {pair.secret: pair for pair in pairs}, unusable)
+    unusable, unassigned = (
+        {gateway(name): why for name, why in given.pop(field, {}).items()} for field in ("unusable", "unassigned")
+    )
+    return Sockets(refused, addresses, {pair.secret: pair for pair in pairs}, unusable, unassigned)
 
 
 def unread_of(given: dict[str, str]) -> dict[tuple[str, str, str], str]:

@@ -98,28 +98,31 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* Rules for what belongs to a namespace. */}}
 {{- define "moongate.namespacedRules" -}}
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [backendtlspolicies, gateways, httproutes, listenersets, referencegrants]
+  resources: [backendtlspolicies, gateways, httproutes, listenersets]
   verbs: [get, list, watch]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [backendtlspolicies/status, gateways/status, httproutes/status, listenersets/status]
-  verbs: [patch, update]
+  verbs: [patch]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [referencegrants]
+  verbs: [list, watch]
 - apiGroups: [networking.x-k8s.io]
   resources: [gateways, httproutes]
   verbs: [get, list, watch]
 - apiGroups: [networking.x-k8s.io]
   resources: [gateways/status, httproutes/status]
-  verbs: [patch, update]
+  verbs: [patch]
 # Certificates and authorities.
 - apiGroups: [""]
   resources: [configmaps, secrets]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # Backends; and the Services and EndpointSlices that are made for Gateways, in the Gateways' namespaces.
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, watch, create, update, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [get, list, watch, create, update, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 {{- with .Values.rbac.extraRules }}
 {{ toYaml . }}
 {{- end }}
@@ -132,13 +135,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [get, list, watch]
 - apiGroups: [gateway.networking.k8s.io, networking.x-k8s.io]
   resources: [gatewayclasses/status]
-  verbs: [patch, update]
+  verbs: [patch]
 # Their labels, by which listeners choose whose routes they take.
 - apiGroups: [""]
   resources: [namespaces]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # Which versions of the Gateway API are installed.
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- end }}
