@@ -82,7 +82,7 @@ def _first_error(lines: list[str]) -> str:
             label = part[1]
             if label in found:
                 break
-            found[label] = [part[2]]
+            found[label] = [part[2].rstrip()]
         elif label and line.startswith(_MORE):
             found[label].append(line.strip())
         else:
