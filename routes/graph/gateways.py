@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import islice
 
 from routes.graph import conditions
-from routes.graph.addresses import not_reached, unsupported_type
+from routes.graph.addresses import listens_on, not_reached, unsupported_type
 from routes.graph.certificates import NoCertificate, resolve
 from routes.graph.classes import BUILT_IN
 from routes.graph.conflicts import inside
@@ -30,6 +30,7 @@ from routes.resources.gateway import (
     ListenerTLSConfig,
     RouteNamespaces,
     SelectingListener,
+    UnreadableGateway,
 )
 from routes.resources.meta import GATEWAY_GROUP, Key, LabelSelector, ObjectMeta
 from routes.snapshot import Snapshot
@@ -74,10 +75,14 @@ def default_gateway(options: Options) -> Gateway:
 def build_gateways(
     snapshot: Snapshot, classes: Mapping[str, GatewayClassNode], namespaces: Namespaces, surroundings: Surroundings
 ) -> dict[Key, GatewayNode]:
-    """Our Gateways by key, in alphabetical order, with their ListenerSets; the default one if none is written."""
+    """Our Gateways by key, in alphabetical order, with their ListenerSets.
+
+    Outside of a cluster there is the default one if none is written.
+    """
     written = sorted(snapshot.of(Gateway).values(), key=lambda gateway: gateway.key)
     ours = [gateway for gateway in written if gateway.spec.gateway_class_name in classes]
     sets = by_gateway(snapshot.of(ListenerSet).values())
+    default = not written and not surroundings.options.cluster
     return {
         source.key: _gateway(
             source,
@@ -85,9 +90,9 @@ def build_gateways(
             sets.get(source.key, ()),
             namespaces,
             surroundings,
-            default=not written,
+            default=default,
         )
-        for source in (ours if written else [default_gateway(surroundings.options)])
+        for source in ([default_gateway(surroundings.options)] if default else ours)
     }
 
 
@@ -123,13 +128,22 @@ def _gateway(
     listeners, nodes = _with_overlaps(listeners, nodes, surroundings.options)
     accepted = refusal or _accepted(source, listeners, surroundings.sockets)
     every = [*listeners, *(listener for node in nodes for listener in node.listeners)]
-    programmed = _programmed(source, accepted, every, surroundings.sockets)
+    programmed = _programmed(source, accepted, every, surroundings)
     nodes = tuple(
         replace(node, conditions=set_conditions(node, waiting_sets, programmed, surroundings)) for node in nodes
     )
     resolved = _refs_resolved(source, listeners, surroundings)
     addresses = surroundings.sockets.addresses.get(source.key, ()) if valid else ()
-    return GatewayNode(source, listeners, (accepted, programmed, resolved), valid, default, nodes, addresses)
+    return GatewayNode(
+        source,
+        listeners,
+        (accepted, programmed, resolved),
+        valid,
+        default,
+        nodes,
+        addresses,
+        listens_on(source, surroundings.options),
+    )
 
 
 def _refusal(source: Gateway, class_: GatewayClassNode | None) -> Condition | None:
@@ -141,6 +155,8 @@ def _refusal(source: Gateway, class_: GatewayClassNode | None) -> Condition | No
     if class_ is not None and not class_.accepted:
         message = f"{class_.source.key} is not accepted: {class_.conditions[0].message}"
         return conditions.gateway_invalid_parameters(generation, message)
+    if isinstance(source, UnreadableGateway):
+        return conditions.gateway_invalid(generation, f"spec.{source.fault}")
     infrastructure = source.spec.infrastructure
     if infrastructure is not None and infrastructure.parameters_ref is not None:
         ref = infrastructure.parameters_ref
@@ -157,13 +173,15 @@ def _accepted(source: Gateway, listeners: Sequence[ListenerNode], sockets: Socke
     return conditions.gateway_listeners_not_valid(source.metadata.generation, bad, some_good=some_good)
 
 
-def _programmed(source: Gateway, accepted: Condition, listeners: Sequence[ListenerNode], sockets: Sockets) -> Condition:
-    generation = source.metadata.generation
+def _programmed(
+    source: Gateway, accepted: Condition, listeners: Sequence[ListenerNode], surroundings: Surroundings
+) -> Condition:
+    generation, sockets = source.metadata.generation, surroundings.sockets
     if not accepted.status:
         if accepted.reason == "ListenersNotValid":
             return conditions.gateway_not_programmed(generation)
         return conditions.gateway_not_programmed(generation, "the Gateway is not accepted")
-    lost = not_reached(source, sockets)
+    lost = not_reached(source, sockets, surroundings.options)
     ports = {listener.source.port: refused(listener, sockets) for listener in listeners if listener.valid}
     closed = ", ".join(f"port {port} ({reason})" for port, reason in ports.items() if reason)
     if closed and all(ports.values()) and (lost is None or lost.reason != "AddressNotUsable"):
@@ -177,7 +195,7 @@ def _refs_resolved(source: Gateway, listeners: Iterable[ListenerNode], surroundi
     ref = source.spec.tls.backend.client_certificate_ref if source.spec.tls and source.spec.tls.backend else None
     if ref is not None:
         field = "spec.tls.backend.clientCertificateRef"
-        found = resolve(source.key, ref, surroundings.secrets, surroundings.grants, surroundings.options)
+        found = resolve(source.key, ref, surroundings.snapshot, surroundings.grants, surroundings.options)
         if not isinstance(found, NoCertificate):
             return conditions.gateway_unsupported_value(generation, f"{field}: backends are shown no certificate")
         if found.permitted:

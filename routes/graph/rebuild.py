@@ -19,7 +19,16 @@ from routes.graph.namespaces import Namespaces
 from routes.graph.nodes import GatewayNode, Graph, ListenerNode, Options, RouteNode, Sockets
 from routes.graph.policies import Policies, services_of, uses, with_ancestors
 from routes.graph.routes import build_route
-from routes.resources.core import ConfigMap, Endpoints, EndpointSlice, Namespace, Secret, Service, Workload
+from routes.resources.core import (
+    ConfigMap,
+    CustomResourceDefinition,
+    Endpoints,
+    EndpointSlice,
+    Namespace,
+    Secret,
+    Service,
+    Workload,
+)
 from routes.resources.extension import Extension
 from routes.resources.filters import BackendObjectReference, HTTPRouteFilter, LocalObjectReference
 from routes.resources.gateway import Gateway, GatewayClass, ListenerSet
@@ -29,7 +38,7 @@ from routes.resources.policy import BackendTLSPolicy, ReferenceGrant
 from routes.snapshot import Snapshot
 
 #: What Gateways, their listeners and their conditions are made of.
-_FRAME = (GatewayClass, Gateway, ListenerSet, Secret, Namespace, ReferenceGrant)
+_FRAME = (GatewayClass, CustomResourceDefinition, Gateway, ListenerSet, Secret, Namespace, ReferenceGrant)
 #: What policies and backends are made of.
 _POLICIES = (BackendTLSPolicy, ConfigMap, Service)
 _BACKENDS = (*_POLICIES, EndpointSlice, Endpoints, Workload, ReferenceGrant, Extension)
@@ -71,6 +80,8 @@ class Rebuilding:
 
     def weight(self, snapshot: Snapshot, changed: Collection[Key]) -> int:
         """About how many routes are built anew where ``changed`` are not as they were, with what copying costs."""
+        if snapshot.unread != self._snapshot.unread:
+            return len(self._graph.routes) + len(changed)
         copying = len(self._graph.routes) // 1000
         changes = [_Change(self._snapshot.get(key), snapshot.get(key)) for key in changed]
         if any(change.of(*_FRAME) for change in changes):
@@ -80,16 +91,19 @@ class Rebuilding:
     def build(self, snapshot: Snapshot, changed: Collection[Key], sockets: Sockets = _UNKNOWN) -> Step:
         """The graph of ``snapshot``, in which of all objects only ``changed`` are not as they were in the last one."""
         changes = [_Change(self._snapshot.get(key), snapshot.get(key)) for key in changed]
-        stale = self._affected(changes, snapshot)
+        # What cannot be read changes when permissions do: hardly ever, and then it may concern everything.
+        all_ = snapshot.unread != self._snapshot.unread
+        stale = set(snapshot.of(HTTPRoute)) if all_ else set()
+        stale |= self._affected(changes, snapshot)
         frame, policies = self._frame, self._policies
-        if sockets != self._sockets or any(change.of(*_FRAME) for change in changes):
+        if all_ or sockets != self._sockets or any(change.of(*_FRAME) for change in changes):
             frame = Frame.of(snapshot, self._options, sockets)
             for key in frame.gateways.keys() & self._frame.gateways.keys():
                 if frame.gateways[key] == self._frame.gateways[key]:
                     frame.gateways[key] = self._frame.gateways[key]
             stale |= self._moved(frame, changes, snapshot)
             self._parents = Parents.of(frame.gateways, Namespaces.of(snapshot))
-        if any(change.of(*_POLICIES) for change in changes):
+        if all_ or any(change.of(*_POLICIES) for change in changes):
             found = Policies.of(snapshot, self._options)
             if found.nodes or policies.nodes:
                 policies = found
@@ -98,7 +112,7 @@ class Rebuilding:
                     if old != new:
                         for node in (old, new):
                             stale.update(*(self._named(service) for service in (services_of(node) if node else ())))
-        if policies is not self._policies or any(change.of(*_BACKENDS) for change in changes):
+        if all_ or policies is not self._policies or any(change.of(*_BACKENDS) for change in changes):
             self._references = references_of(snapshot, policies, self._options)
         self._snapshot, self._sockets = snapshot, sockets
         return self._step(frame, policies, stale)
