@@ -245,6 +245,7 @@ class Exposure:
             node.source.api_version,
             node.source.metadata.uid,
             node.source.metadata.generation,
+            node.source.metadata.deletion_timestamp,
             ports,
             tuple(self._bound.get(PortKey(key, port), 0) for port in ports),
             self._stored.replicas_version,
@@ -322,6 +323,8 @@ class Exposure:
         if node is None:
             yield from self._cleared(key)
             return
+        # What goes with its owner is not made anew.
+        deleted = node.source.metadata.deletion_timestamp is not None
         name = self._name(node)
         stored = services.get(name)
         kept = {name}
@@ -342,7 +345,7 @@ class Exposure:
                 )
                 if not body["spec"]["ports"]:
                     return  # no port is free
-                if stored is None or differs(body, stored):
+                if not deleted if stored is None else differs(body, stored):
                     yield _Step(_service_path(name), body, stored)
             if asked or not problem or stored is not None:
                 for body in endpoint_slices(
@@ -351,7 +354,7 @@ class Exposure:
                     slice_name = (name[0], body["metadata"]["name"])
                     kept_slices.add(slice_name)
                     known = slices.get(slice_name)
-                    if known is None or differs(body, known):
+                    if not deleted if known is None else differs(body, known):
                         yield _Step(_slice_path(slice_name), body, known)
         for each in slices:
             if each not in kept_slices:

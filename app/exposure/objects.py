@@ -70,7 +70,7 @@ def static_address(gateway: Gateway, networks: Iterable[Network]) -> tuple[str, 
             continue
         address = ip_address(wanted.value)
         if not any(address in network for network in networks):
-            problems.append(f"{wanted.value} is not among the addresses that Gateways may ask for (static addresses)")
+            problems.append(f"{wanted.value} is in none of the networks of MOONGATE_STATIC_ADDRESSES")
         elif chosen:
             problems.append(f"{wanted.value} cannot be had beside {chosen}: a Service has one address of its own")
         else:
