@@ -47,12 +47,15 @@ class Services:
         policies: Policies,
         options: Options,
         before: "Services | None" = None,
+        changed: Iterable[Key] = (),
     ) -> "Services":
-        """Index what ``snapshot`` holds, as far as it is not what ``before`` has indexed."""
-        if before is not None and before.snapshot.of(EndpointSlice) is snapshot.of(EndpointSlice):
+        """Index what ``snapshot`` holds; of what ``before`` has indexed only ``changed`` are not as they were."""
+        if before is None:
+            slices = _by_service(snapshot.of(EndpointSlice).values())
+        elif before.snapshot.of(EndpointSlice) is snapshot.of(EndpointSlice):
             slices = before.slices
         else:
-            slices = _by_service(snapshot.of(EndpointSlice).values())
+            slices = _with_slices(before, snapshot, changed)
         if before is not None and before.snapshot.of(Workload) is snapshot.of(Workload):
             workloads = before.workloads
         else:
@@ -148,6 +151,24 @@ def _by_service(slices: Iterable[EndpointSlice]) -> Mapping[tuple[str, str], Seq
         if name:
             found.setdefault((endpoint_slice.metadata.namespace or "", name), []).append(endpoint_slice)
     return found
+
+
+def _with_slices(
+    before: Services, snapshot: Snapshot, changed: Iterable[Key]
+) -> Mapping[tuple[str, str], Sequence[EndpointSlice]]:
+    old, new = before.snapshot.of(EndpointSlice), snapshot.of(EndpointSlice)
+    gone = [found for key in changed if (found := old.get(key)) is not None]
+    come = [found for key in changed if (found := new.get(key)) is not None]
+    slices = dict(before.slices)
+    for service in _by_service(gone):
+        left = [each for each in slices[service] if all(each is not one for one in gone)]
+        if left:
+            slices[service] = left
+        else:
+            del slices[service]
+    for service, new_ones in _by_service(come).items():
+        slices[service] = [*slices.get(service, ()), *new_ones]
+    return slices
 
 
 def _by_namespace(workloads: Iterable[Workload]) -> Mapping[str, Sequence[Workload]]:
