@@ -28,11 +28,12 @@ check: install  ## Run the linters: ruff, mypy, import-linter
 	$(BIN)/lint-imports
 
 UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
+EXTRAS := --extra uvloop --extra kubernetes
 
 lock: install  ## Choose versions anew: for development, and of those what an image runs with and what builds it
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/$(UV_COMPILE) --upgrade --group dev --extra uvloop pyproject.toml --output-file requirements-dev.lock
-	$(BIN)/$(UV_COMPILE) --upgrade --constraint requirements-dev.lock --extra uvloop pyproject.toml \
+	$(BIN)/$(UV_COMPILE) --upgrade --group dev $(EXTRAS) pyproject.toml --output-file requirements-dev.lock
+	$(BIN)/$(UV_COMPILE) --upgrade --constraint requirements-dev.lock $(EXTRAS) pyproject.toml \
 	  --output-file requirements.lock
 	echo hatchling | $(BIN)/$(UV_COMPILE) --upgrade --constraint requirements-dev.lock - \
 	  --output-file requirements-build.lock
