@@ -1,7 +1,7 @@
 """From a Gateway to its Service and EndpointSlices: each pair of files in ``golden`` shows one rule.
 
 ``NAME.in.yaml`` holds manifests after a document with the replicas' ``endpoints`` by family, and ``settings`` where
-they are not the usual ones; ``NAME.out.yaml`` is what comes of them. ``pytest --update-golden`` records the latter anew.
+they are not the usual ones; ``NAME.out.yaml`` is what comes of them. ``pytest --update-golden`` records it anew.
 """
 
 from collections.abc import Mapping
