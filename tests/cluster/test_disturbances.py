@@ -82,7 +82,7 @@ class Scene:
         self.image = image
 
     def install(self, **values: str) -> None:
-        self.release.install(gateway__enabled="true", **values)
+        self.release.install(**{"gateway__enabled": "true"} | values)
 
     def prepare(self) -> None:
         """Put everything there, and wait until it serves."""

@@ -67,7 +67,7 @@ def test_the_key_of_sessions_outlives_an_upgrade(cluster: Cluster, installed: Re
         return str(cluster.get("secret", "--namespace", NAMESPACE, "moongate-session")["data"]["key"])
 
     before = key()
-    installed.install(deployment__podAnnotations__upgraded="true")
+    installed.install(deployment__podAnnotations__upgraded="yes")
     assert key() == before
 
 
