@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from benchmarks import measure as processes
 from benchmarks.cluster.api import CORE, GATEWAY, at_once
@@ -21,21 +21,21 @@ CALM, SECONDS = 20, 30
 
 
 class Pod:
-    """A pod on this machine, by the processes in its cgroup."""
+    """A pod on this machine, by its containers' processes."""
 
-    def __init__(self, name: str, uid: str) -> None:
+    def __init__(self, name: str, containers: list[str]) -> None:
         self.name = name
-        # systemd's cgroups write it with underscores.
-        self._uid = re.compile(uid.replace("-", "[-_]"))
+        self._containers = containers
 
     @property
     def processes(self) -> list[int]:
-        """Its processes, but for the one that holds its namespaces."""
+        """The first process of each container."""
         found = []
         for process in filter(str.isdecimal, os.listdir("/proc")):
             with suppress(OSError):
-                place = Path("/proc") / process
-                if self._uid.search((place / "cgroup").read_text()) and (place / "comm").read_text() != "pause\n":
+                # Whatever the path of a container's cgroup is, its id is in it.
+                cgroup = Path(f"/proc/{process}/cgroup").read_text()
+                if any(container in cgroup for container in self._containers):
                     found.append(int(process))
         return [one for one in found if _parent(one) not in found]
 
@@ -52,11 +52,16 @@ def _parent(process: int) -> int:
     return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def _containers(pod: Any) -> list[str]:
+    statuses = pod["status"].get("containerStatuses", ())
+    return [status["containerID"].rpartition("/")[2] for status in statuses if status.get("containerID")]
+
+
 async def pods(bed: Bed, namespace: str, selector: str) -> list[Pod]:
     """The gateway's pods, which have to run on this machine; LookupError."""
     found = await bed.api.get(f"{CORE}/namespaces/{namespace}/pods?labelSelector={selector}")
     running = [pod for pod in found["items"] if pod["status"]["phase"] == "Running"]
-    here = [Pod(pod["metadata"]["name"], pod["metadata"]["uid"]) for pod in running]
+    here = [Pod(pod["metadata"]["name"], _containers(pod)) for pod in running]
     here = [pod for pod in here if pod.processes]
     if not here:
         raise LookupError(f"no pod in {namespace} with {selector} runs on this machine")

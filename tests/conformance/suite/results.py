@@ -14,6 +14,11 @@ _MARK = re.compile(r"=== (RUN|PAUSE|CONT|NAME)\s+(\S+)")
 _END = re.compile(r"\s*--- (PASS|FAIL|SKIP): (\S+) \(([\d.]+)s\)")
 #: Where and when a line was logged.
 _PLACE = re.compile(r"^\s*(\w+\.go:\d+: )?(\d{4}-\d\d-\d\dT\S+: )?")
+#: The parts of what an assertion says, and how their further lines begin.
+_LABEL = re.compile(r"\s+(Error Trace|Error|Test|Messages):\s*(.*)")
+_MORE = " " * 8 + "\t "
+#: Characters of a reason.
+_REASON = 300
 #: What is kept of what each test has logged.
 _LINES = 2000
 
@@ -69,19 +74,21 @@ class Log:
 
 
 def _first_error(lines: list[str]) -> str:
-    """What an assertion (testify) says after "Error:", and the message that follows."""
-    found: list[str] = []
+    """What an assertion (testify) says after "Error:" and "Messages:", in the first block of those."""
+    found: dict[str, list[str]] = {}
+    label = ""
     for line in lines:
-        word, _, text = line.strip().partition(":")
-        if word == "Error" and not found:
-            found.append(text.strip())
-        elif word == "Messages" and found:
-            return f"{found[0]} ({text.strip()})"
-        elif word == "Test" and found:
-            continue
-        elif len(found) == 1 and word != "Error Trace" and not found[0]:
-            found[0] = line.strip()
-    return found[0] if found else ""
+        if part := _LABEL.match(line):
+            label = part[1]
+            if label in found:
+                break
+            found[label] = [part[2].rstrip()]
+        elif label and line.startswith(_MORE):
+            found[label].append(line.strip())
+        else:
+            label = ""
+    said = [" ".join(filter(None, found[part])) for part in ("Error", "Messages") if part in found]
+    return "; ".join(said)[:_REASON]
 
 
 def summary(ended: list[Ended], report: Path, seconds: float) -> Iterator[str]:

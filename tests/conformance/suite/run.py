@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -123,6 +124,8 @@ def publish(report: Path) -> Path:
 
 def main() -> int:
     """Run what the command line asks for."""
+    # Told to stop, stop the suite too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", choices=VERSIONS, default=VERSIONS[-1], help="its version; default %(default)s")
     parser.add_argument("--gateway-class", default="moongate", help="default %(default)s")
