@@ -105,7 +105,12 @@ class Cluster:
         """Hear what came of the sockets, and tell it with the addresses by which clients reach them."""
         self._sockets = sockets
         if self._exposure is not None:
-            sockets = replace(sockets, addresses=self._exposure.addresses(), unusable=self._exposure.unusable())
+            sockets = replace(
+                sockets,
+                addresses=self._exposure.addresses(),
+                unusable=self._exposure.unusable(),
+                unassigned=self._exposure.unassigned(),
+            )
         self._tell(sockets)
 
     def _exposed(self) -> None:

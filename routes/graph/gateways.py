@@ -30,6 +30,7 @@ from routes.resources.gateway import (
     ListenerTLSConfig,
     RouteNamespaces,
     SelectingListener,
+    UnreadableGateway,
 )
 from routes.resources.meta import GATEWAY_GROUP, Key, LabelSelector, ObjectMeta
 from routes.snapshot import Snapshot
@@ -154,6 +155,8 @@ def _refusal(source: Gateway, class_: GatewayClassNode | None) -> Condition | No
     if class_ is not None and not class_.accepted:
         message = f"{class_.source.key} is not accepted: {class_.conditions[0].message}"
         return conditions.gateway_invalid_parameters(generation, message)
+    if isinstance(source, UnreadableGateway):
+        return conditions.gateway_invalid(generation, f"spec.{source.fault}")
     infrastructure = source.spec.infrastructure
     if infrastructure is not None and infrastructure.parameters_ref is not None:
         ref = infrastructure.parameters_ref

@@ -10,7 +10,7 @@ from routes.graph.grants import Grants
 from routes.graph.nodes import CertificatePair, Condition, ListenerNode, Options, Sockets
 from routes.graph.protocols import ROUTE_KINDS
 from routes.graph.sentences import together
-from routes.resources.gateway import Gateway, Listener, ListenerSet, RouteGroupKind
+from routes.resources.gateway import Gateway, Listener, ListenerSet, RouteGroupKind, UnreadableListener
 from routes.snapshot import Snapshot
 
 
@@ -115,6 +115,8 @@ def _listener(
 
 
 def _accepted(generation: int, gateway: Gateway, listener: Listener, conflict: Conflict | None) -> Condition:
+    if isinstance(listener, UnreadableListener):
+        return conditions.listener_unsupported_value(generation, listener.fault)
     if conflict:
         return conditions.listener_conflict_refused(generation, *conflict)
     if listener.protocol not in ROUTE_KINDS:
@@ -149,6 +151,8 @@ def _asks_for_client_certificates(gateway: Gateway, listener: Listener) -> bool:
 def _supported_kinds(listener: Listener) -> tuple[tuple[RouteGroupKind, ...], list[str]]:
     """The kinds that may attach, and the names of those that allowedRoutes asks for in vain."""
     possible = ROUTE_KINDS.get(listener.protocol, ())
+    if isinstance(listener, UnreadableListener):
+        return (), []  # whom it would let in is not known
     wanted = listener.allowed_routes.kinds
     if not wanted:
         return possible, []

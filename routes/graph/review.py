@@ -19,8 +19,8 @@ from routes.graph.nodes import (
 from routes.graph.shadows import Shadows
 from routes.graph.support import can_look_up
 from routes.problems import Problem, Severity
-from routes.resources.gateway import ListenerSet
-from routes.resources.http import SelectedHTTPRoute
+from routes.resources.gateway import ListenerSet, UnreadableGateway
+from routes.resources.http import SelectedHTTPRoute, UnreadableHTTPRoute
 from routes.resources.meta import GATEWAY_GROUP, Key
 
 #: Reasons for which a parent refuses a route that are told rule by rule.
@@ -83,6 +83,9 @@ class Names:
 
 def review_route(route: RouteNode, names: Names) -> Iterator[Problem]:
     """The problems of one route, but for what other routes keep from it (:class:`~routes.graph.shadows.Shadows`)."""
+    if isinstance(route.source, UnreadableHTTPRoute):
+        yield Problem(f"UnsupportedValue: {route.source.fault}", key=route.source.key, field="spec")
+        return
     yield from _parents(route, names)
     if route.parents:
         yield from _rules(route)
@@ -106,6 +109,8 @@ def _problem(condition: Condition, key: Key, field: str) -> Problem:
 
 
 def _gateway(gateway: GatewayNode) -> Iterator[Problem]:
+    if isinstance(gateway.source, UnreadableGateway):
+        yield Problem(f"Invalid: {gateway.source.fault}", key=gateway.source.key, field="spec")
     for condition in gateway.conditions:
         field = _GATEWAY_FIELDS.get(condition.reason)
         if condition.status or field is None:

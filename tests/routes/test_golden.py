@@ -3,8 +3,8 @@
 ``NAME.in.yaml`` holds manifests, after a document ``options: {…}`` where the settings are not the usual ones, and
 ``sockets: {…}`` where something is known of them (``refused``: reasons by ``namespace/gateway:port``, ``addresses``:
 lists by ``namespace/gateway``, ``unusable`` and ``unassigned``: reasons by the same, ``certificates``: those that
-listeners had, as a Secret's data by ``namespace/secret``), and ``unread: {…}`` where something cannot be read (reasons by ``kind.group`` or
-``namespace/kind.group``);
+listeners had, as a Secret's data by ``namespace/secret``), and ``unread: {…}`` where something cannot be read (reasons
+by ``kind.group`` or ``namespace/kind.group``);
 ``NAME.out.yaml`` is what comes of them. ``pytest --update-golden`` records the latter anew.
 """
 
