@@ -40,16 +40,23 @@ class Services:
     options: Options
 
     @classmethod
-    def of(cls, snapshot: Snapshot, grants: Grants, policies: Policies, options: Options) -> "Services":
-        """Index what ``snapshot`` holds."""
-        slices: dict[tuple[str, str], list[EndpointSlice]] = {}
-        for endpoint_slice in snapshot.of(EndpointSlice).values():
-            name = endpoint_slice.metadata.labels.get(SERVICE_NAME)
-            if name:
-                slices.setdefault((endpoint_slice.metadata.namespace or "", name), []).append(endpoint_slice)
-        workloads: dict[str, list[Workload]] = {}
-        for workload in snapshot.of(Workload).values():
-            workloads.setdefault(workload.metadata.namespace or "", []).append(workload)
+    def of(
+        cls,
+        snapshot: Snapshot,
+        grants: Grants,
+        policies: Policies,
+        options: Options,
+        before: "Services | None" = None,
+    ) -> "Services":
+        """Index what ``snapshot`` holds, as far as it is not what ``before`` has indexed."""
+        if before is not None and before.snapshot.of(EndpointSlice) is snapshot.of(EndpointSlice):
+            slices = before.slices
+        else:
+            slices = _by_service(snapshot.of(EndpointSlice).values())
+        if before is not None and before.snapshot.of(Workload) is snapshot.of(Workload):
+            workloads = before.workloads
+        else:
+            workloads = _by_namespace(snapshot.of(Workload).values())
         endpoints = snapshot.of(Endpoints)
         return cls(snapshot, snapshot.of(Service), slices, endpoints, workloads, grants, policies, options)
 
@@ -132,6 +139,22 @@ class Services:
             f"port {port.port} is used"
         )
         return port.port, hint
+
+
+def _by_service(slices: Iterable[EndpointSlice]) -> Mapping[tuple[str, str], Sequence[EndpointSlice]]:
+    found: dict[tuple[str, str], list[EndpointSlice]] = {}
+    for endpoint_slice in slices:
+        name = endpoint_slice.metadata.labels.get(SERVICE_NAME)
+        if name:
+            found.setdefault((endpoint_slice.metadata.namespace or "", name), []).append(endpoint_slice)
+    return found
+
+
+def _by_namespace(workloads: Iterable[Workload]) -> Mapping[str, Sequence[Workload]]:
+    found: dict[str, list[Workload]] = {}
+    for workload in workloads:
+        found.setdefault(workload.metadata.namespace or "", []).append(workload)
+    return found
 
 
 def addresses_in(slices: Iterable[EndpointSlice], port: str) -> tuple[Address, ...]:

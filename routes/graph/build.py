@@ -78,10 +78,12 @@ class Frame:
         return Graph(self.classes, gateways, routes, self.foreign, self.foreign_sets, policies)
 
 
-def references_of(snapshot: Snapshot, policies: Policies, options: Options) -> References:
-    """What the rules of routes may name."""
+def references_of(
+    snapshot: Snapshot, policies: Policies, options: Options, before: References | None = None
+) -> References:
+    """What the rules of routes may name; what ``before`` has indexed of it already is kept."""
     grants = Grants.of(snapshot)
-    services = Services.of(snapshot, grants, policies, options)
+    services = Services.of(snapshot, grants, policies, options, before.services if before is not None else None)
     return References(services, snapshot, options.extensions)
 
 

@@ -266,9 +266,10 @@ class Reviewing:
         if others:
             self._others = tuple(review_parents(graph))
             names = Names.of(graph)
-            if names != self._names:
-                self._names, changed_names = names, graph.routes
-                self._review(graph, changed_names)
+            other = (names.known | names.others) ^ (self._names.known | self._names.others)
+            self._names = names
+            if other:
+                self._review(graph, [key for key, route in graph.routes.items() if _names_any(route, other)])
         self._review(graph, changed)
         shadowed = self._shadows.follow(graph.routes, changed)
         return chain(self._others, *self._of_routes.values(), *shadowed.values())
@@ -281,3 +282,9 @@ class Reviewing:
                 self._of_routes[key] = problems
             else:
                 self._of_routes.pop(key, None)
+
+
+def _names_any(route: RouteNode, names: Collection[tuple[str, str, str]]) -> bool:
+    """Whether one of a route's parentRefs is among ``names``."""
+    home = route.source.metadata.namespace or ""
+    return any((ref.kind, ref.namespace or home, ref.name) in names for ref in route.source.spec.parent_refs)
