@@ -49,7 +49,7 @@ class Collections(Protocol):
     def list(
         self, path: str, params: Mapping[str, str], *, metadata_only: bool = False
     ) -> AsyncGenerator[Mapping[str, Any], None]:
-        """The pages of the collection at ``path``, of ``limit`` objects each."""
+        """The pages of the collection at ``path``, of ``limit`` objects each; with "0" it is one."""
         ...
 
     def watch(
@@ -161,7 +161,7 @@ class Reflector:
 
     async def _list_at(self, path: str) -> None:
         there: set[Name] = set()
-        params = dict(self._params) if self._whole else {**self._params, "limit": str(_PAGE)}
+        params = {**self._params, "limit": "0" if self._whole else str(_PAGE)}
         version = ""
         async with aclosing(self._client.list(path, params, metadata_only=self._metadata_only)) as pages:
             async for page in pages:
