@@ -13,7 +13,7 @@ _ROOT = "TestConformance/"
 _MARK = re.compile(r"=== (RUN|PAUSE|CONT|NAME)\s+(\S+)")
 _END = re.compile(r"\s*--- (PASS|FAIL|SKIP): (\S+) \(([\d.]+)s\)")
 #: Where and when a line was logged.
-_PLACE = re.compile(r"^\s*(\w+\.go:\d+: )?(\d{4}-\d\d-\d\dT\S+: )?")
+_PLACE = re.compile(r"^\s*([\w-]+\.go:\d+: )?(\d{4}-\d\d-\d\dT\S+: )?")
 #: The parts of what an assertion says, and how their further lines begin.
 _LABEL = re.compile(r"\s+(Error Trace|Error|Test|Messages):\s*(.*)")
 _MORE = " " * 8 + "\t "
