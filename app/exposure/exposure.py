@@ -12,7 +12,7 @@ from app.exposure.writer import Writer
 from app.providers.kubernetes.api import Api
 from app.reconciler import State
 from app.settings import Settings
-from routes.graph.nodes import GatewayNode
+from routes.graph.nodes import GatewayNode, Graph
 from routes.resources.meta import Key
 from routes.table.types import PortKey, RoutingTable
 
@@ -75,8 +75,9 @@ class Exposure:
 
     def publish(self, state: State) -> None:
         """Expose the Gateways of ``state``, whose sockets are open."""
-        self._writer.graph = state.graph
-        self._changed()
+        before, self._writer.graph = self._writer.graph, state.graph
+        if before is None or not _is_exposed_alike(before, state.graph):
+            self._changed()
 
     def addresses(self) -> Mapping[Key, tuple[str, ...]]:
         """At which IP addresses and host names a Gateway is reached. Of one that is not in it nothing is known yet."""
@@ -133,3 +134,17 @@ class Exposure:
             )
         else:
             self._unassigned[key] = f"Service {namespace}/{name} has no EndpointSlice yet"
+
+
+def _is_exposed_alike(one: Graph, other: Graph) -> bool:
+    """Whether all Gateways are the same but for their routes, which come and go all the time."""
+    before = one.gateways
+    return (
+        other.foreign == one.foreign
+        and other.gateways.keys() == before.keys()
+        and all(
+            node is before[key]
+            or (node.source is before[key].source and listener_ports(node) == listener_ports(before[key]))
+            for key, node in other.gateways.items()
+        )
+    )

@@ -7,6 +7,7 @@ lead from there to the replicas, whose addresses are those of the Service that c
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, Final
@@ -46,10 +47,15 @@ def service_names(gateway: Gateway) -> tuple[str, str]:
 
     The name of a Service is shorter than a Gateway's, has no dots and begins with a letter.
     """
-    plain = f"{gateway.metadata.name}-{gateway.spec.gateway_class_name}"
+    return _service_names(gateway.key, gateway.spec.gateway_class_name)
+
+
+@lru_cache(4096)
+def _service_names(gateway: Key, class_: str) -> tuple[str, str]:
+    plain = f"{gateway.name}-{class_}"
     stem = re.sub(r"[^-a-z0-9]", "-", plain)
     stem = stem if stem[0].isalpha() else f"gateway-{stem}"
-    hashed = _cut(stem, _hash(str(gateway.key), gateway.api_version.partition("/")[0], plain))
+    hashed = _cut(stem, _hash(*gateway, plain))
     fits = len(plain) <= _LONGEST and _SERVICE.fullmatch(plain) is not None
     return (plain if fits else hashed), hashed
 
