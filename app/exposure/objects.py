@@ -70,7 +70,7 @@ def static_address(gateway: Gateway, networks: Iterable[Network]) -> tuple[str, 
             continue
         address = ip_address(wanted.value)
         if not any(address in network for network in networks):
-            problems.append(f"{wanted.value} is not among the addresses that Gateways may ask for (static addresses)")
+            problems.append(f"{wanted.value} is in none of the networks of MOONGATE_STATIC_ADDRESSES")
         elif chosen:
             problems.append(f"{wanted.value} cannot be had beside {chosen}: a Service has one address of its own")
         else:
@@ -204,9 +204,10 @@ def is_ours(stored: Object, controller_name: str) -> bool:
 def differs(wanted: Object, stored: Object) -> bool:
     """Whether something of ``wanted`` is otherwise in ``stored``, or something is there that we set earlier.
 
-    What the API server and others have added is not ours to compare.
+    What the API server and others have added is not ours to compare. In a list objects do not say their kind.
     """
-    return not _holds(stored, wanted, str(wanted["kind"]), "")
+    fields = {field: value for field, value in wanted.items() if field not in ("apiVersion", "kind")}
+    return not _holds(stored, fields, str(wanted["kind"]), "")
 
 
 def _holds(stored: Any, wanted: Any, kind: str, field: str) -> bool:

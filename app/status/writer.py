@@ -85,7 +85,7 @@ class StatusWriter:
         self._left: dict[Key, float] = {}
         # What went wrong.
         self._undone = Patience(1.0, 60.0, chance)
-        self._conflicts = Patience(0.05, 30.0, chance)
+        self._conflicts = Patience(0.05, 5.0, chance)
         self._faults = Patience(0.5, 30.0, chance)
         self._refusals = Patience(1.0, 300.0, chance)
         self._outages = Patience(0.25, 5.0, chance)
@@ -99,8 +99,9 @@ class StatusWriter:
         self._graph = state.graph
         nodes: dict[Key, Node] = {**frame(state.graph), **state.graph.policies}
         before, self._nodes = self._nodes, nodes
-        others = {(each.key.namespace, each.key.name) for each in state.graph.foreign if each.group == V1ALPHA1_GROUP}
-        self._gateways = (self._gateways | v1alpha1_gateways(state.graph)) - others
+        others = (each.key for each in state.graph.foreign if each.key.group == V1ALPHA1_GROUP)
+        self._gateways |= v1alpha1_gateways(state.graph)
+        self._gateways -= {(key.namespace, key.name) for key in others}
         if self._leading:
             for key, node in nodes.items():
                 if before.get(key) is not node:
@@ -132,6 +133,7 @@ class StatusWriter:
 
     def _want(self, key: Key) -> None:
         self._looked.discard(key)
+        self._conflicts.forget(key)
         self._agenda.put(key)
 
     async def _look(self) -> None:
@@ -247,7 +249,8 @@ class StatusWriter:
             except ApiError as another:
                 error = another
         if error.status == 404:
-            self._forget(key)
+            # Should it be gone, that is heard of before this is over.
+            self._again(key, self._refusals.after(key))
         elif error.status in _EVERYBODYS:
             if not self._out:
                 self._out = True

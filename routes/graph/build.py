@@ -79,11 +79,16 @@ class Frame:
 
 
 def references_of(
-    snapshot: Snapshot, policies: Policies, options: Options, before: References | None = None
+    snapshot: Snapshot,
+    policies: Policies,
+    options: Options,
+    before: References | None = None,
+    changed: Iterable[Key] = (),
 ) -> References:
-    """What the rules of routes may name; what ``before`` has indexed of it already is kept."""
+    """What the rules of routes may name; of what ``before`` has indexed only ``changed`` are not as they were."""
     grants = Grants.of(snapshot)
-    services = Services.of(snapshot, grants, policies, options, before.services if before is not None else None)
+    known = before.services if before is not None else None
+    services = Services.of(snapshot, grants, policies, options, known, changed)
     return References(services, snapshot, options.extensions)
 
 

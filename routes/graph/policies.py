@@ -27,20 +27,27 @@ class Policies:
 
     nodes: Mapping[Key, PolicyNode]
     _by_target: Mapping[Target, Sequence[Key]]
+    #: The policies by the objects that their nodes follow from, beside other policies.
+    _by_object: Mapping[Key, Sequence[Key]]
 
     @classmethod
     def of(cls, snapshot: Snapshot, options: Options) -> "Policies":
         """The nodes of all policies in ``snapshot``, as yet without ancestors."""
-        return cls({}, {}).after(snapshot, options, None)
+        return cls({}, {}, {}).after(snapshot, options, None)
 
     def after(self, snapshot: Snapshot, options: Options, changed: Collection[Key] | None) -> "Policies":
-        """The same for another ``snapshot``, in which only ``changed`` are not as they were; None is everything."""
+        """The same for another ``snapshot``, in which only ``changed`` are not as they were; None is everything.
+
+        Itself where nothing has become of it.
+        """
         if changed is not None and all(key.kind != "BackendTLSPolicy" for key in changed):
-            nodes = dict(self.nodes)
-            for key, node in self.nodes.items():
-                if not _named(node.source).isdisjoint(changed):
-                    nodes[key] = policy_node(node.source, _rivals(node.source, self._by_target), snapshot, options)
-            return Policies(nodes, self._by_target)
+            anew: dict[Key, PolicyNode] = {}
+            for key in {policy for each in changed for policy in self._by_object.get(each, ())}:
+                source = self.nodes[key].source
+                node = policy_node(source, _rivals(source, self._by_target), snapshot, options)
+                if node != self.nodes[key]:
+                    anew[key] = node
+            return Policies({**self.nodes, **anew}, self._by_target, self._by_object) if anew else self
         sources = snapshot.of(BackendTLSPolicy)
         wanted: dict[Target, list[Key]] = {}
         for source in sorted(sources.values(), key=seniority):
@@ -51,7 +58,11 @@ class Policies:
             key: policy_node(source, _rivals(source, wanted), snapshot, options)
             for key, source in sorted(sources.items())
         }
-        return Policies(nodes, wanted)
+        by_object: dict[Key, list[Key]] = {}
+        for key, source in sources.items():
+            for each in _named(source):
+                by_object.setdefault(each, []).append(key)
+        return Policies(nodes, wanted, by_object)
 
     def for_port(self, service: Key, port: str) -> PolicyNode | None:
         """The policy of one port of a Service: one that names the port comes before one for all ports."""

@@ -116,7 +116,7 @@ class Rebuilding:
             self._parents = Parents.of(frame.gateways, Namespaces.of(snapshot))
         if all_ or any(change.of(*_POLICIES) for change in changes):
             found = policies.after(snapshot, self._options, None if all_ else changed)
-            if found.nodes or policies.nodes:
+            if found is not policies and (found.nodes or policies.nodes):
                 policies = found
                 for key in found.nodes.keys() | self._policies.nodes.keys():
                     old, new = self._policies.nodes.get(key), found.nodes.get(key)
@@ -124,7 +124,7 @@ class Rebuilding:
                         for node in (old, new):
                             stale.update(*(self._named(service) for service in (services_of(node) if node else ())))
         if all_ or policies is not self._policies or any(change.of(*_BACKENDS) for change in changes):
-            self._references = references_of(snapshot, policies, self._options, self._references)
+            self._references = references_of(snapshot, policies, self._options, self._references, changed)
         self._snapshot, self._sockets = snapshot, sockets
         return self._step(frame, policies, stale, moved)
 

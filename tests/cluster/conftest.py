@@ -45,6 +45,7 @@ def release(cluster: Cluster, image: str) -> Iterator[Callable[[str], Release]]:
 
     def make(namespace: str) -> Release:
         one = Release(cluster, namespace, image)
+        one.clear()
         made.append(one)
         _RELEASES.append(one)
         return one

@@ -127,9 +127,11 @@ def helm_is_there() -> bool:
 
 
 def image_of(cluster: Cluster) -> str:
-    """The gateway's image, which the cluster has or can pull; in the development cluster that of this very tree."""
-    if not cluster.offline:
-        return os.environ["MOONGATE_TEST_IMAGE"]
+    """The gateway's image, which the cluster has or can pull. In the development cluster, with none given, that of this
+    very tree."""
+    if given := os.environ.get("MOONGATE_TEST_IMAGE"):
+        return given
+    assert cluster.offline, "find() asks for an image of other clusters"
     # The last line: what the engine says comes before it.
     return subprocess.run(
         [HERE / "images.sh"], text=True, stdout=subprocess.PIPE, timeout=900, check=True
@@ -150,7 +152,7 @@ class Release:
             "gatewayClass.name": namespace,
         }
 
-    def install(self, *files: Path, wait: bool = True, **values: str) -> str:
+    def install(self, *files: Path, **values: str) -> str:
         """Install, or upgrade to, the chart with the values of ``files``; keys of ``values`` have __ for a dot.
 
         Gives what Helm prints, which is the chart's notes.
@@ -160,10 +162,16 @@ class Release:
             *("upgrade", "--install", "moongate", str(CHART), "--namespace", self.namespace, "--create-namespace"),
             *(argument for file in files for argument in ("--values", str(file))),
             *(argument for name, value in settings.items() for argument in ("--set", f"{name}={value}")),
-            *(("--wait", "--timeout", "180s") if wait else ()),
+            *("--wait", "--timeout", "180s"),
         )
 
+    def clear(self) -> None:
+        """Remove what a run before this one has left, and wait until it is gone."""
+        self.uninstall()
+        self.cluster.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=180s")
+
     def uninstall(self) -> None:
+        """Remove the release, and begin to remove its namespace."""
         self.cluster.helm("uninstall", "moongate", "--namespace", self.namespace, "--ignore-not-found", "--wait")
         self.cluster.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--wait=false")
 
