@@ -16,6 +16,7 @@ from app.upstream.endpoints import Endpoints
 from app.upstream.health import Endpoint
 from app.upstream.how import H2C, HTTP1, TLS, How
 from app.upstream.retry import Retry
+from app.upstream.services import ServiceEndpoints, ServicePorts
 from app.upstream.timeouts import DEFAULT
 from app.upstream.transport import UpstreamTransport
 from app.websocket.forwarding import WebSocketForwarding
@@ -30,7 +31,7 @@ from middleware.errors import (
 from middleware.extension import Extensions
 from middleware.record import RequestRecord, record_of
 from middleware.timeout import is_overdue
-from routes.graph.nodes import Address, BackendProtocol
+from routes.graph.nodes import Address, BackendProtocol, ServiceTarget
 from routes.table.types import Backend
 
 #: Where there is another endpoint, one that cannot be reached is left sooner.
@@ -44,13 +45,15 @@ _NO_RETRY: Final = Retry()
 class Upstream:
     """What all rules share on their way to the backends.
 
-    ``session_key`` is a secret, see :mod:`app.sessions`. ``extensions``: what ExtensionRefs lead to.
+    ``session_key`` is a secret, see :mod:`app.sessions`. ``extensions``: what ExtensionRefs lead to. ``services``: in a
+    cluster, where Services are served.
     """
 
     transport: UpstreamTransport
     endpoints: Endpoints
     session_key: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
     extensions: Extensions = field(default_factory=dict, repr=False)
+    services: ServiceEndpoints = field(default_factory=ServiceEndpoints, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class BackendProxy:
     ``before`` served it until the rule changed, and hands on what it knows of the endpoints.
     """
 
-    __slots__ = ("_features", "_how", "_hurry", "_known", "_patience", "_upstream", "backend", "weight")
+    __slots__ = ("_features", "_how", "_hurry", "_known", "_patience", "_service", "_upstream", "backend", "weight")
 
     def __init__(
         self, backend: Backend, upstream: Upstream, features: Features = PLAIN, before: "BackendProxy | None" = None
@@ -91,6 +94,8 @@ class BackendProxy:
         self._patience, self._hurry = PATIENCE, HURRY
         if features.limit is not None:
             self._patience, self._hurry = (replace(each, total=features.limit) for each in (PATIENCE, HURRY))
+        # Where the Service is followed, from the first request on: this may be made in a thread.
+        self._service: ServicePorts | None = None
         # The endpoints at the last addresses: holding them keeps what is known of them.
         self._known: tuple[tuple[Address, ...], tuple[Endpoint, ...]] | None = None
         if before is not None and before._how == self._how:
@@ -108,7 +113,10 @@ class BackendProxy:
         record.backend = backend.name
         if backend.invalid:
             raise NoValidBackend(detail=backend.invalid)
-        addresses = backend.addresses if backend.dns is None else await upstream.endpoints.resolve(backend.dns)
+        if backend.service is not None:
+            addresses = self._followed(backend.service)
+        else:
+            addresses = backend.addresses if backend.dns is None else await upstream.endpoints.resolve(backend.dns)
         endpoints = self._endpoints(addresses)
         if not endpoints:
             raise NoReadyEndpoint(detail=backend.name)
@@ -160,11 +168,20 @@ class BackendProxy:
     def ready(self) -> tuple[Endpoint, ...]:
         """The endpoints, as far as they are known without waiting."""
         backend = self.backend
-        addresses = backend.addresses if backend.dns is None else self._upstream.endpoints.resolved(backend.dns)
+        if backend.service is not None:
+            addresses = self._followed(backend.service)
+        else:
+            addresses = backend.addresses if backend.dns is None else self._upstream.endpoints.resolved(backend.dns)
         known = self._known
         if known is not None and known[0] is addresses:
             return known[1]
         return self._endpoints(addresses) if addresses else ()
+
+    def _followed(self, target: ServiceTarget) -> tuple[Address, ...]:
+        service = self._service
+        if service is None:
+            service = self._service = self._upstream.services.follow(target)
+        return service.at(target.port)
 
     def _endpoints(self, addresses: tuple[Address, ...]) -> tuple[Endpoint, ...]:
         known = self._known

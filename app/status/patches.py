@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from routes.graph.addresses import address_type
 from routes.graph.features import FEATURES
 from routes.graph.nodes import (
     Condition,
@@ -73,7 +74,7 @@ def _ancestor(gateway: Key, node: PolicyNode, controller_name: str) -> Status:
 
 
 def _gateway(node: GatewayNode) -> Status:
-    addresses = [{"type": "IPAddress", "value": address} for address in node.addresses[:_MOST_ADDRESSES]]
+    addresses = [{"type": address_type(value), "value": value} for value in node.addresses[:_MOST_ADDRESSES]]
     return {
         **({"addresses": addresses} if addresses else {}),
         "conditions": _conditions(node.conditions),

@@ -1,10 +1,10 @@
-"""Where the requests of a backendRef go: endpoints in the manifests, an external name, or a DNS name."""
+"""Where the requests of a backendRef go: endpoints in the manifests, a Service's in a cluster, or a DNS name."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from routes.graph.grants import Grants
-from routes.graph.nodes import Address, BackendNode, BackendProtocol, DNSName, FilterNode
+from routes.graph.nodes import Address, BackendNode, BackendProtocol, DNSName, FilterNode, Options, ServiceTarget
 from routes.graph.policies import Policies
 from routes.resources.core import Endpoints, EndpointSlice, Service, ServicePort, Workload
 from routes.resources.filters import BackendObjectReference
@@ -36,11 +36,11 @@ class Services:
     workloads: Mapping[str, Sequence[Workload]]
     grants: Grants
     policies: Policies
-    dns_template: str
+    options: Options
 
     @classmethod
-    def of(cls, snapshot: Snapshot, grants: Grants, policies: Policies, dns_template: str) -> "Services":
-        """Index what ``snapshot`` holds. ``dns_template`` has ``{name}`` and ``{namespace}``."""
+    def of(cls, snapshot: Snapshot, grants: Grants, policies: Policies, options: Options) -> "Services":
+        """Index what ``snapshot`` holds."""
         slices: dict[tuple[str, str], list[EndpointSlice]] = {}
         for endpoint_slice in snapshot.of(EndpointSlice).values():
             name = endpoint_slice.metadata.labels.get(SERVICE_NAME)
@@ -49,7 +49,7 @@ class Services:
         workloads: dict[str, list[Workload]] = {}
         for workload in snapshot.of(Workload).values():
             workloads.setdefault(workload.metadata.namespace or "", []).append(workload)
-        return cls(snapshot.of(Service), slices, snapshot.of(Endpoints), workloads, grants, policies, dns_template)
+        return cls(snapshot.of(Service), slices, snapshot.of(Endpoints), workloads, grants, policies, options)
 
     def resolve(
         self, route: HTTPRoute, ref: BackendObjectReference, filters: tuple[FilterNode, ...] = ()
@@ -96,11 +96,13 @@ class Services:
     def _place(self, ref: BackendObjectReference, name: str, service: Service, port: ServicePort | None) -> BackendNode:
         namespace = service.metadata.namespace or ""
         number = ref.port or 0
+        if self.options.cluster and port is not None and service.spec.type != "ExternalName":
+            return BackendNode(ref, name, service=ServiceTarget(namespace, service.metadata.name, port.name))
         slices = self.slices.get((namespace, service.metadata.name))
         if slices is not None and port is not None:
             # In whatever order they came: the same objects are the same table.
             ordered = sorted(slices, key=lambda each: each.metadata.name)
-            return BackendNode(ref, name, addresses=_unique(_in_slices(ordered, port)))
+            return BackendNode(ref, name, addresses=addresses_in(ordered, port.name))
         endpoints = self.endpoints.get(Key(CORE_GROUP, "Endpoints", namespace, service.metadata.name))
         if endpoints is not None and port is not None:
             return BackendNode(ref, name, addresses=_unique(_in_subsets(endpoints, port)))
@@ -109,7 +111,7 @@ class Services:
             number, hint = self._target_port(service, port)
         if service.spec.type == "ExternalName":
             return BackendNode(ref, name, dns=DNSName(service.spec.external_name or "", number), hint=hint)
-        host = self.dns_template.replace("{name}", service.metadata.name).replace("{namespace}", namespace)
+        host = self.options.service_dns.replace("{name}", service.metadata.name).replace("{namespace}", namespace)
         return BackendNode(ref, name, dns=DNSName(host, number), hint=hint)
 
     def _target_port(self, service: Service, port: ServicePort) -> tuple[int, str]:
@@ -131,8 +133,8 @@ class Services:
         return port.port, hint
 
 
-def _in_slices(slices: Iterable[EndpointSlice], port: ServicePort) -> Iterable[Address]:
-    """Ready endpoints on the slice's port of the Service port's name, and where there is none those that end but serve.
+def addresses_in(slices: Iterable[EndpointSlice], port: str) -> tuple[Address, ...]:
+    """Ready endpoints on the slices' port of the name ``port``, and where there is none those that end but serve.
 
     As kube-proxy has it: ``ready`` and ``serving`` unset count as true, ``terminating`` unset as false, and the ready
     endpoints of all slices together are the Service's.
@@ -143,7 +145,7 @@ def _in_slices(slices: Iterable[EndpointSlice], port: ServicePort) -> Iterable[A
         if endpoint_slice.address_type == "FQDN":
             continue
         for slice_port in endpoint_slice.ports:
-            if slice_port.name != port.name or slice_port.port is None:
+            if slice_port.name != port or slice_port.port is None:
                 continue
             for endpoint in endpoint_slice.endpoints:
                 conditions = endpoint.conditions
@@ -155,7 +157,7 @@ def _in_slices(slices: Iterable[EndpointSlice], port: ServicePort) -> Iterable[A
                     continue
                 # Any of an endpoint's addresses is as good as the other (EndpointSlice, endpoints.addresses).
                 found += (Address(host, slice_port.port) for host in endpoint.addresses)
-    return ready or ending
+    return _unique(ready or ending)
 
 
 def _in_subsets(endpoints: Endpoints, port: ServicePort) -> Iterable[Address]:

@@ -84,7 +84,7 @@ class Frame:
 def references_of(snapshot: Snapshot, policies: Policies, options: Options) -> References:
     """What the rules of routes may name."""
     grants = Grants(snapshot.of(ReferenceGrant).values())
-    services = Services.of(snapshot, grants, policies, options.service_dns)
+    services = Services.of(snapshot, grants, policies, options)
     return References(services, snapshot.of(Extension), options.extensions)
 
 

@@ -8,7 +8,17 @@ from collections.abc import Iterable
 from routes.graph.nodes import Condition
 
 #: The condition types that are ours wherever they stand in the status of our objects; all others are somebody else's.
-TYPES = frozenset({"Accepted", "Programmed", "ResolvedRefs", "Conflicted", "OverlappingTLSConfig", "PartiallyInvalid"})
+TYPES = frozenset(
+    {
+        "Accepted",
+        "SupportedVersion",
+        "Programmed",
+        "ResolvedRefs",
+        "Conflicted",
+        "OverlappingTLSConfig",
+        "PartiallyInvalid",
+    }
+)
 
 
 def class_accepted(generation: int) -> Condition:
@@ -19,6 +29,16 @@ def class_accepted(generation: int) -> Condition:
 def class_invalid_parameters(generation: int, message: str) -> Condition:
     """A GatewayClass that names parameters."""
     return Condition("Accepted", False, "InvalidParameters", message, generation)
+
+
+def class_supported_version(generation: int) -> Condition:
+    """The API is installed in a release that is known here."""
+    return Condition("SupportedVersion", True, "SupportedVersion", "the installed Gateway API is known", generation)
+
+
+def class_unsupported_version(generation: int, message: str) -> Condition:
+    """Some of the API is installed in a release that is not known here, or says nothing of its release."""
+    return Condition("SupportedVersion", False, "UnsupportedVersion", message, generation)
 
 
 def gateway_accepted(generation: int) -> Condition:
@@ -52,8 +72,13 @@ def gateway_not_programmed(generation: int, message: str = "no listener can be s
     return Condition("Programmed", False, "Invalid", message, generation)
 
 
+def gateway_pending(generation: int, message: str) -> Condition:
+    """The Gateway is good, and is not reached yet."""
+    return Condition("Programmed", False, "Pending", message, generation)
+
+
 def gateway_address_not_usable(generation: int, message: str) -> Condition:
-    """An address that the Gateway asks for could not be bound."""
+    """An address that the Gateway asks for is not to be had."""
     return Condition("Programmed", False, "AddressNotUsable", message, generation)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import islice
 
 from routes.graph import conditions
-from routes.graph.addresses import not_reached, unsupported_type
+from routes.graph.addresses import listens_on, not_reached, unsupported_type
 from routes.graph.certificates import NoCertificate, resolve
 from routes.graph.classes import BUILT_IN
 from routes.graph.conflicts import inside
@@ -74,10 +74,14 @@ def default_gateway(options: Options) -> Gateway:
 def build_gateways(
     snapshot: Snapshot, classes: Mapping[str, GatewayClassNode], namespaces: Namespaces, surroundings: Surroundings
 ) -> dict[Key, GatewayNode]:
-    """Our Gateways by key, in alphabetical order, with their ListenerSets; the default one if none is written."""
+    """Our Gateways by key, in alphabetical order, with their ListenerSets.
+
+    Outside of a cluster there is the default one if none is written.
+    """
     written = sorted(snapshot.of(Gateway).values(), key=lambda gateway: gateway.key)
     ours = [gateway for gateway in written if gateway.spec.gateway_class_name in classes]
     sets = by_gateway(snapshot.of(ListenerSet).values())
+    default = not written and not surroundings.options.cluster
     return {
         source.key: _gateway(
             source,
@@ -85,9 +89,9 @@ def build_gateways(
             sets.get(source.key, ()),
             namespaces,
             surroundings,
-            default=not written,
+            default=default,
         )
-        for source in (ours if written else [default_gateway(surroundings.options)])
+        for source in ([default_gateway(surroundings.options)] if default else ours)
     }
 
 
@@ -123,13 +127,22 @@ def _gateway(
     listeners, nodes = _with_overlaps(listeners, nodes, surroundings.options)
     accepted = refusal or _accepted(source, listeners, surroundings.sockets)
     every = [*listeners, *(listener for node in nodes for listener in node.listeners)]
-    programmed = _programmed(source, accepted, every, surroundings.sockets)
+    programmed = _programmed(source, accepted, every, surroundings)
     nodes = tuple(
         replace(node, conditions=set_conditions(node, waiting_sets, programmed, surroundings)) for node in nodes
     )
     resolved = _refs_resolved(source, listeners, surroundings)
     addresses = surroundings.sockets.addresses.get(source.key, ()) if valid else ()
-    return GatewayNode(source, listeners, (accepted, programmed, resolved), valid, default, nodes, addresses)
+    return GatewayNode(
+        source,
+        listeners,
+        (accepted, programmed, resolved),
+        valid,
+        default,
+        nodes,
+        addresses,
+        listens_on(source, surroundings.options),
+    )
 
 
 def _refusal(source: Gateway, class_: GatewayClassNode | None) -> Condition | None:
@@ -157,13 +170,15 @@ def _accepted(source: Gateway, listeners: Sequence[ListenerNode], sockets: Socke
     return conditions.gateway_listeners_not_valid(source.metadata.generation, bad, some_good=some_good)
 
 
-def _programmed(source: Gateway, accepted: Condition, listeners: Sequence[ListenerNode], sockets: Sockets) -> Condition:
-    generation = source.metadata.generation
+def _programmed(
+    source: Gateway, accepted: Condition, listeners: Sequence[ListenerNode], surroundings: Surroundings
+) -> Condition:
+    generation, sockets = source.metadata.generation, surroundings.sockets
     if not accepted.status:
         if accepted.reason == "ListenersNotValid":
             return conditions.gateway_not_programmed(generation)
         return conditions.gateway_not_programmed(generation, "the Gateway is not accepted")
-    lost = not_reached(source, sockets)
+    lost = not_reached(source, sockets, surroundings.options)
     ports = {listener.source.port: refused(listener, sockets) for listener in listeners if listener.valid}
     closed = ", ".join(f"port {port} ({reason})" for port, reason in ports.items() if reason)
     if closed and all(ports.values()) and (lost is None or lost.reason != "AddressNotUsable"):

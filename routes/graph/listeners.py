@@ -24,6 +24,11 @@ class Surroundings:
     options: Options
     sockets: Sockets
 
+    def reached(self, gateway: Gateway) -> bool:
+        """Whether a Gateway has an address; see :func:`~routes.graph.addresses.not_reached`."""
+        known = self.sockets.addresses.get(gateway.key)
+        return bool(known) if known is not None else not self.options.cluster
+
 
 def build_listeners(
     owner: Gateway | ListenerSet,
@@ -90,7 +95,7 @@ def _listener(
     elif closed:
         accepted = conditions.listener_port_unavailable(generation, f"port {listener.port}: {closed}")
         programmed = conditions.listener_not_programmed(generation, "PortUnavailable")
-    elif surroundings.sockets.addresses.get(gateway.key) == ():
+    elif not surroundings.reached(gateway):
         programmed = conditions.listener_pending(generation, "the Gateway has no address")
     else:
         programmed = conditions.listener_programmed(generation, kept)

@@ -58,15 +58,17 @@ class CertificatePair:
 class Sockets:
     """What came of the sockets that the last table asked for: the one thing that the data plane tells the graph.
 
-    ``refused``: why a port of a Gateway is not open, by Gateway and port number. ``addresses``: the IP addresses at
-    which a Gateway is reached; of a Gateway that is not in it nothing is known yet. ``certificates``: those that
-    listeners have, by Secret, for which they stand in when its content turns bad. A graph gives back those that it
-    took, so that they change nothing until something else does; and so they are not compared.
+    ``refused``: why a port of a Gateway is not open, by Gateway and port number. ``addresses``: where a Gateway is
+    reached, by IP address or, before a cluster, by host name; of a Gateway that is not in it nothing is known yet.
+    ``unusable``: why a Gateway cannot have addresses that it asks for. ``certificates``: those that listeners have, by
+    Secret, for which they stand in when its content turns bad. A graph gives back those that it took, so that they
+    change nothing until something else does; and so they are not compared.
     """
 
     refused: Mapping[tuple[Key, int], str] = field(default_factory=dict)
     addresses: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)
     certificates: Mapping[Key, CertificatePair] = field(default_factory=dict, compare=False)
+    unusable: Mapping[Key, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,8 @@ class ListenerSetNode:
 class GatewayNode:
     """A Gateway of one of our classes. ``default``: made by us, because the manifests hold none.
 
-    ``listener_sets`` are those that name it, in order of precedence. ``addresses`` are those at which it is reached.
+    ``listener_sets`` are those that name it, in order of precedence. ``addresses`` are those at which it is reached,
+    ``listens_on`` those on which its sockets are to be opened, if it matters where.
     """
 
     source: Gateway
@@ -140,6 +143,7 @@ class GatewayNode:
     default: bool = False
     listener_sets: tuple[ListenerSetNode, ...] = ()
     addresses: tuple[str, ...] = ()
+    listens_on: tuple[str, ...] = ()
 
     @property
     def all_listeners(self) -> Iterator[ListenerNode]:

@@ -19,7 +19,16 @@ from routes.graph.namespaces import Namespaces
 from routes.graph.nodes import GatewayNode, Graph, ListenerNode, Options, RouteNode, Sockets
 from routes.graph.policies import Policies, services_of, uses, with_ancestors
 from routes.graph.routes import build_route
-from routes.resources.core import ConfigMap, Endpoints, EndpointSlice, Namespace, Secret, Service, Workload
+from routes.resources.core import (
+    ConfigMap,
+    CustomResourceDefinition,
+    Endpoints,
+    EndpointSlice,
+    Namespace,
+    Secret,
+    Service,
+    Workload,
+)
 from routes.resources.extension import Extension
 from routes.resources.filters import BackendObjectReference, HTTPRouteFilter, LocalObjectReference
 from routes.resources.gateway import Gateway, GatewayClass, ListenerSet
@@ -29,7 +38,7 @@ from routes.resources.policy import BackendTLSPolicy, ReferenceGrant
 from routes.snapshot import Snapshot
 
 #: What Gateways, their listeners and their conditions are made of.
-_FRAME = (GatewayClass, Gateway, ListenerSet, Secret, Namespace, ReferenceGrant)
+_FRAME = (GatewayClass, CustomResourceDefinition, Gateway, ListenerSet, Secret, Namespace, ReferenceGrant)
 #: What policies and backends are made of.
 _POLICIES = (BackendTLSPolicy, ConfigMap, Service)
 _BACKENDS = (*_POLICIES, EndpointSlice, Endpoints, Workload, ReferenceGrant, Extension)

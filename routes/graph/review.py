@@ -51,7 +51,9 @@ def review_parents(graph: Graph) -> Iterator[Problem]:
         yield from _foreign_set(source, graph)
     for class_ in graph.classes:
         for condition in class_.conditions:
-            if not condition.status:
+            if condition.type == "SupportedVersion" and not condition.status:
+                yield Problem(f"{condition.reason}: {condition.message}", Severity.WARNING, class_.source.key, "spec")
+            elif not condition.status:
                 yield _problem(condition, class_.source.key, "spec.parametersRef")
     for node in graph.gateways.values():
         yield from _gateway(node)

@@ -13,7 +13,17 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_v
 from pydantic_core import PydanticCustomError
 
 from routes.resources.fields import first_repeat, refuse
-from routes.resources.meta import CORE_GROUP, Bool, Model, PortNumber, Resource
+from routes.resources.meta import (
+    CORE_GROUP,
+    DEFINITIONS_GROUP,
+    GATEWAY_GROUP,
+    V1ALPHA1_GROUP,
+    X_GROUP,
+    Bool,
+    Model,
+    PortNumber,
+    Resource,
+)
 
 Protocol = Literal["TCP", "UDP", "SCTP"]
 
@@ -161,6 +171,32 @@ class Namespace(Resource):
     api_version: str = "v1"
     kind: Literal["Namespace"] = "Namespace"
     spec: Any = None
+
+
+class CustomResourceDefinition(Resource):
+    """A kind of the Gateway API that is installed in a cluster: its name, ``<plural>.<group>``, and annotations."""
+
+    group: ClassVar[str] = DEFINITIONS_GROUP
+    namespaced: ClassVar[bool] = False
+
+    api_version: str = f"{DEFINITIONS_GROUP}/v1"
+    kind: Literal["CustomResourceDefinition"] = "CustomResourceDefinition"
+
+
+def defines_gateway_kind(raw: Mapping[str, Any]) -> bool:
+    """Whether a CustomResourceDefinition is for a kind of the Gateway API."""
+    group = str(_mapping(raw, "metadata").get("name")).partition(".")[2]
+    return group in (GATEWAY_GROUP, X_GROUP, V1ALPHA1_GROUP)
+
+
+def definition_parts(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What a :class:`CustomResourceDefinition` is validated from; schemas are the API server's to read."""
+    known = ("name", "annotations", "uid", "resourceVersion")
+    return {
+        "apiVersion": raw["apiVersion"],
+        "kind": raw["kind"],
+        "metadata": {key: value for key, value in _mapping(raw, "metadata").items() if key in known},
+    }
 
 
 class EndpointConditions(Model):

@@ -22,7 +22,14 @@ from routes.resources.errors import (
     suggestion,
 )
 from routes.resources.extension import Extension
-from routes.resources.meta import CORE_GROUP, DNS_SUBDOMAIN, GATEWAY_GROUP, V1ALPHA1_GROUP, Resource
+from routes.resources.meta import (
+    CORE_GROUP,
+    DEFINITIONS_GROUP,
+    DNS_SUBDOMAIN,
+    GATEWAY_GROUP,
+    V1ALPHA1_GROUP,
+    Resource,
+)
 from routes.resources.salvage import SAVED_IN_PART
 from routes.resources.sharing import shared
 
@@ -51,6 +58,7 @@ SUPPORTED: Final[Mapping[tuple[str, str], type[Resource]]] = MappingProxyType(
         ("discovery.k8s.io/v1", "EndpointSlice"): core.EndpointSlice,
         **{("apps/v1", kind): core.Workload for kind in _WORKLOADS},
         ("v1", "Pod"): core.Workload,
+        (f"{DEFINITIONS_GROUP}/v1", "CustomResourceDefinition"): core.CustomResourceDefinition,
     }
 )
 
@@ -105,6 +113,8 @@ def parse(raw: Mapping[str, Any], *, strict: bool = True, extensions: ExtensionK
     model = older[0] if older else model_of(api_version, kind, extensions)
     if model is None:
         _pass_over(api_version, kind, strict=strict)
+        return None
+    if model is core.CustomResourceDefinition and not core.defines_gateway_kind(raw):
         return None
     document = _document(raw, model)
     value = _validated(model, document, strict=strict)
@@ -197,8 +207,8 @@ def _document(raw: Mapping[str, Any], model: type[Resource]) -> dict[str, Any]:
             "metadata",
             "name",
         )
-    if model is core.Workload:
-        document = core.workload_parts(raw)
+    if model is core.Workload or model is core.CustomResourceDefinition:
+        document = core.workload_parts(raw) if model is core.Workload else core.definition_parts(raw)
         metadata = document["metadata"]
     else:
         document = {field: value for field, value in raw.items() if field != "status"}

@@ -105,7 +105,7 @@ class Compiler(Generic[H]):
         names: dict[str, PortKey] = {}
         for gateway in graph.gateways.values():
             for key, listeners in _by_port(gateway).items():
-                ports[key] = self._port(key, listeners, _addresses(gateway))
+                ports[key] = self._port(key, listeners, gateway.listens_on)
                 for listener in listeners:
                     names.setdefault(f"{_key(listener)[0].qualified_name}/{listener.source.name}", key)
         return RoutingTable(ports, names)
@@ -215,11 +215,6 @@ def _by_port(gateway: GatewayNode) -> dict[PortKey, list[ListenerNode]]:
     return ports
 
 
-def _addresses(gateway: GatewayNode) -> tuple[str, ...]:
-    wanted = gateway.source.spec.addresses
-    return tuple(dict.fromkeys(each.value for each in wanted if each.type == "IPAddress" and each.value))
-
-
 def _rule(route: Key, node: RuleNode) -> Rule:
     source = node.source
     return Rule(
@@ -252,6 +247,7 @@ def _backend(node: BackendNode) -> Backend:
         protocol=node.protocol,
         tls=node.tls,
         filters=_filters(node.filters),
+        service=node.service,
     )
 
 

@@ -118,7 +118,7 @@ def explain(port: Port[Rule], request: Request) -> Explanation:
     first, *rest = fitting
     # Another match of the same rule has decided nothing, as long as another rule was in question.
     rivals = [each for each in rest if each.entry.handler is not first.entry.handler] or rest
-    status, reason = _outcome(first.entry.handler)
+    status, reason = outcome(first.entry.handler)
     return Explanation(
         status,
         reason,
@@ -205,7 +205,7 @@ def _decision(first: _Found, second: _Found) -> str:
     return next((RANKS[index] for index, pair in enumerate(ranks) if pair[0] != pair[1]), RANKS[-1])
 
 
-def _outcome(rule: Rule) -> tuple[int, str]:
+def outcome(rule: Rule) -> tuple[int, str]:
     """Status 0 where the rule has somebody to answer; else the gateway's answer and why."""
     broken = next((each for each in rule.filters if each.invalid), None)
     if rule.invalid:
@@ -224,7 +224,7 @@ def _outcome(rule: Rule) -> tuple[int, str]:
     good = [backend for backend in served if not backend.invalid]
     if not good:
         return 500, "; ".join(dict.fromkeys(backend.invalid for backend in served))
-    if all(backend.dns is None and not backend.addresses for backend in good):
+    if not any(backend.addresses or backend.dns or backend.service for backend in good):
         return 503, "no backend has a ready endpoint"
     return 0, "forwarded"
 

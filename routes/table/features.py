@@ -45,6 +45,8 @@ def _way(backend: Backend) -> str:
         where = f"500, {backend.invalid}"
     elif backend.dns is not None:
         where = f"dns {backend.dns}"
+    elif backend.service is not None:
+        where = f"endpoints of {backend.service}"
     else:
         where = ", ".join(map(str, backend.addresses)) or "503, no ready endpoint"
     if backend.tls is not None:

@@ -2,8 +2,8 @@
 
 ``NAME.in.yaml`` holds manifests, after a document ``options: {…}`` where the settings are not the usual ones, and
 ``sockets: {…}`` where something is known of them (``refused``: reasons by ``namespace/gateway:port``, ``addresses``:
-lists by ``namespace/gateway``, ``certificates``: those that listeners had, as a Secret's data by
-``namespace/secret``);
+lists by ``namespace/gateway``, ``unusable``: reasons by the same, ``certificates``: those that listeners had, as a
+Secret's data by ``namespace/secret``);
 ``NAME.out.yaml`` is what comes of them. ``pytest --update-golden`` records the latter anew.
 """
 
@@ -47,6 +47,7 @@ def options_of(given: dict[str, Any]) -> Options:
         certificate_names=usual.certificate_names,
         check_authorities=usual.check_authorities,
         extensions=frozenset((each["group"], each["kind"]) for each in given.pop("extensions", ())),
+        cluster=given.pop("cluster", False),
     )
 
 
@@ -63,7 +64,8 @@ def sockets_of(given: dict[str, Any]) -> Sockets:
         CertificatePair(Key("", "Secret", *name.split("/")), data["tls.crt"].encode(), data["tls.key"].encode())
         for name, data in given.pop("certificates", {}).items()
     ]
-    return Sockets(refused, addresses, {pair.secret: pair for pair in pairs})
+    unusable = {gateway(name): why for name, why in given.pop("unusable", {}).items()}
+    return Sockets(refused, addresses, {pair.secret: pair for pair in pairs}, unusable)
 
 
 def split_options(text: str) -> tuple[Options, Sockets, str]:

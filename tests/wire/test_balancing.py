@@ -8,14 +8,18 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from app.backend import Upstream
+from app.listeners.cycle import Cycle
 from app.proxy import RuleProxy
 from app.upstream.endpoints import Endpoints
 from app.upstream.health import BURST, EJECTION, SLOW_START
 from app.upstream.transport import UpstreamTransport
 from middleware.errors import ErrorMiddleware
 from middleware.scope import TARGET_PATH
-from routes.graph.nodes import Address, DNSName
-from routes.resources.meta import Key
+from routes.graph.backends import SERVICE_NAME
+from routes.graph.nodes import Address, DNSName, ServiceTarget
+from routes.resources.core import Endpoint as CoreEndpoint
+from routes.resources.core import EndpointPort, EndpointSlice
+from routes.resources.meta import Key, ObjectMeta
 from routes.table.types import Backend, Rule
 from tests.wire.harness import Loop, Server, Wire
 
@@ -23,6 +27,7 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 ROUTE = Key("gateway.networking.k8s.io", "HTTPRoute", "default", "r")
 NAME = DNSName("whoami", 80)
+SERVICE = ServiceTarget("a", "one", "web")
 
 
 def at(*numbers: int) -> tuple[Address, ...]:
@@ -40,6 +45,18 @@ class Names:
         return self.found
 
 
+class Front(ErrorMiddleware):
+    """An application that forwards what it can on the spot where it is told to, as the gateway does."""
+
+    proxy: RuleProxy | None = None
+
+    def at_once(self, cycle: Cycle) -> bool:
+        if self.proxy is None:
+            return False
+        cycle.scope[TARGET_PATH] = cycle.scope["raw_path"]
+        return self.proxy.at_once(cycle, cycle.scope["headers"], None)
+
+
 class Rig:
     """A rule whose endpoints are the last number of their addresses, and a client that asks it."""
 
@@ -49,21 +66,37 @@ class Rig:
         self._proxy: RuleProxy | None = None
         self._seen: dict[Wire, int] = {}
         self._upstream = loop.run(self._make_upstream())
-        self._server = Server(loop, ErrorMiddleware(self._app))
+        self._front = Front(self._app)
+        self._server = Server(loop, self._front)
 
     async def _make_upstream(self) -> Upstream:
         names: Any = self.names
         transport = UpstreamTransport()
         return Upstream(transport, Endpoints(names, transport))
 
+    def on_the_spot(self) -> None:
+        """Forward without a task what can be."""
+        self._front.proxy = self._proxy
+
+    def slice(self, name: str, *numbers: int) -> None:
+        """What the cluster says of the Service's endpoints."""
+        self._upstream.services.put(
+            EndpointSlice(
+                metadata=ObjectMeta(name=name, namespace="a", labels={SERVICE_NAME: "one"}),
+                address_type="IPv4",
+                ports=(EndpointPort(name="web", port=80),),
+                endpoints=tuple(CoreEndpoint(addresses=(address.host,)) for address in at(*numbers)),
+            )
+        )
+
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[TARGET_PATH] = scope["raw_path"]
         assert self._proxy
         await self._proxy(scope, receive, send)
 
-    def serve(self, *addresses: int, dns: bool = False) -> None:
+    def serve(self, *addresses: int, dns: bool = False, service: bool = False) -> None:
         """What a change of the table does to a rule."""
-        backend = Backend("b", 1, dns=NAME) if dns else Backend("b", 1, at(*addresses))
+        backend = Backend("b", 1, at(*addresses), dns=NAME if dns else None, service=SERVICE if service else None)
         self._proxy = RuleProxy(Rule(ROUTE, 0, (backend,)), self._upstream, self._proxy)
 
     def ask(self) -> tuple[Wire, int, Wire]:
@@ -73,6 +106,12 @@ class Rig:
         client.feed(GET)
         backend = self.got()
         return client, self.number(backend), backend
+
+    def refused(self) -> bytes:
+        """What a new request is answered that reaches nobody."""
+        client = self._server.connect()
+        client.feed(GET)
+        return client.output
 
     def got(self) -> Wire:
         """The backend's end on which something was sent since the last look."""
@@ -212,3 +251,53 @@ def test_an_address_that_joins_those_of_a_name_gets_a_growing_share(rig: Rig) ->
     assert rig.asked(100)[2] < 25
     rig.loop.advance(SLOW_START)
     assert rig.asked(100)[2] > 25
+
+
+# Services of a cluster
+
+
+@pytest.mark.parametrize("on_the_spot", [False, True])
+def test_a_service_is_followed_from_request_to_request(rig: Rig, on_the_spot: bool) -> None:
+    rig.serve(service=True)
+    if on_the_spot:
+        rig.on_the_spot()
+    rig.slice("x", 1)
+    rig.slice("y", 2)
+    assert set(rig.asked(40)) == {1, 2}
+    client, number, backend = rig.ask()
+    rig.slice("x")
+    rig.slice("y", 3)
+    assert rig.asked(10) == {3: 10}
+    backend.feed(OK)
+    assert number in (1, 2)
+    assert client.output.startswith(b"HTTP/1.1 200 ")
+    assert {rig.number(wire) for wire in rig.loop.wires if not wire.closed} == {3}
+
+
+def test_a_service_without_endpoints_answers_503_until_it_has_one(rig: Rig) -> None:
+    rig.serve(service=True)
+    assert rig.refused().startswith(b"HTTP/1.1 503 ")
+    rig.slice("x", 1)
+    assert rig.asked(2) == {1: 2}
+    rig.slice("x")
+    assert rig.refused().startswith(b"HTTP/1.1 503 ")
+    assert all(wire.closed for wire in rig.loop.wires)
+
+
+def test_an_endpoint_that_joins_those_of_a_service_gets_a_growing_share(rig: Rig) -> None:
+    rig.serve(service=True)
+    rig.slice("x", 1)
+    rig.asked(1)
+    rig.slice("x", 1, 2)
+    assert rig.asked(100)[2] < 25
+    rig.loop.advance(SLOW_START)
+    assert rig.asked(100)[2] > 25
+
+
+def test_an_endpoint_of_a_service_that_fails_is_passed_over_whatever_else_changes(rig: Rig) -> None:
+    rig.serve(service=True)
+    rig.slice("x", 1, 2)
+    rig.asked(100, _1=b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+    rig.slice("y", 3)
+    rig.serve(service=True)
+    assert rig.asked(100)[1] == 0

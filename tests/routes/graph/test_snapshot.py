@@ -10,11 +10,11 @@ from routes.snapshot import Snapshot
 
 
 def service(name: str, version: str = "") -> Service:
-    return Service(metadata=ObjectMeta(name=name, namespace="default", resource_version=version))
+    return Service(metadata=ObjectMeta(name=name, namespace="default", labels={"version": version}))
 
 
 def config(name: str, version: str = "") -> ConfigMap:
-    return ConfigMap(metadata=ObjectMeta(name=name, namespace="default", resource_version=version))
+    return ConfigMap(metadata=ObjectMeta(name=name, namespace="default", labels={"version": version}))
 
 
 def test_resources_are_found_by_model_and_name() -> None:

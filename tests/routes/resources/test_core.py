@@ -4,6 +4,7 @@ from pydantic import ValidationError
 
 from routes.resources.core import (
     ConfigMap,
+    CustomResourceDefinition,
     Endpoints,
     EndpointSlice,
     Namespace,
@@ -293,3 +294,43 @@ def test_a_workload_is_never_refused_for_its_pods(spec: str) -> None:
     value = read(f"{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: a}}, spec: {spec}}}")
     assert isinstance(value, Workload)
     assert (value.pod_labels, value.ports) == ({}, ())
+
+
+def test_objects_that_differ_in_their_resource_version_alone_are_equal() -> None:
+    one, same, other = (
+        parse({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a", "resourceVersion": version, **more}})
+        for version, more in (("1", {}), ("2", {}), ("2", {"labels": {"x": "y"}}))
+    )
+    assert one == same
+    assert one != other
+
+
+def test_metadata_alone_makes_a_namespace_and_a_definition() -> None:
+    """What an API server gives who asks for PartialObjectMetadata, with the kind that was asked for."""
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a", "managedFields": [{}]}}
+    found = parse(namespace, strict=False)
+    assert isinstance(found, Namespace)
+    assert found.key == Key("", "Namespace", "", "a")
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "gateways.gateway.networking.k8s.io",
+            "annotations": {"gateway.networking.k8s.io/bundle-version": "v1.7.0"},
+            "managedFields": [{}],
+        },
+    }
+    partial = parse(definition, strict=False)
+    assert isinstance(partial, CustomResourceDefinition)
+    assert partial.metadata.annotations == {"gateway.networking.k8s.io/bundle-version": "v1.7.0"}
+    assert partial == parse({**definition, "spec": {"group": "gateway.networking.k8s.io"}, "status": {}})
+
+
+def test_definitions_of_other_apis_are_passed_over() -> None:
+    for metadata in ({"name": "gateways.example.com"}, {}, None):
+        definition = {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": metadata,
+        }
+        assert parse(definition) is None

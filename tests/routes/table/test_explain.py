@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from routes.graph.build import build_graph
-from routes.graph.nodes import Options
+from routes.graph.nodes import Options, ServiceTarget
+from routes.resources.meta import Key
 from routes.resources.scheme import parse
 from routes.snapshot import Snapshot
 from routes.table import explain as told
@@ -16,7 +17,7 @@ from routes.table.compile import compile_table
 from routes.table.explain import Explanation, Request, explain
 from routes.table.hostnames import HostMap
 from routes.table.paths import matched_path
-from routes.table.types import Port, Rule
+from routes.table.types import Backend, Port, Rule
 
 GOLDEN = sorted((Path(__file__).parents[2] / "golden").glob("*.in.yaml"))
 
@@ -198,3 +199,11 @@ def test_a_filter_of_somebodys_own_may_answer_without_backends() -> None:
     found = explain(port, GET)
     assert found.status == 0
     assert "ExtensionRef" in found.reason
+
+
+def test_a_service_of_a_cluster_has_endpoints_as_far_as_anybody_can_tell_here() -> None:
+    service = Backend("b", 1, service=ServiceTarget("a", "one", "web"))
+    rule = Rule(Key("gateway.networking.k8s.io", "HTTPRoute", "a", "r"), 0, (service,))
+    assert told.outcome(rule) == (0, "forwarded")
+    nobody = Rule(rule.route, 0, (Backend("b", 1),))
+    assert told.outcome(nobody) == (503, "no backend has a ready endpoint")

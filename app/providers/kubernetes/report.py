@@ -1,0 +1,61 @@
+"""What is said of the collections that cannot be read or are not there. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from app.providers.kubernetes.reflector import Found
+from app.providers.kubernetes.resources import GENERATIONS, Kind
+from routes.problems import Problem, Severity
+
+
+class Collection(NamedTuple):
+    """What is known of a kind's objects, in one namespace or in all ("")."""
+
+    kind: Kind
+    namespace: str
+    found: Found
+    why: str
+
+
+class Report(NamedTuple):
+    """What to say. ``unread`` is as in :class:`app.providers.base.Change`; ``notes`` are for the log alone."""
+
+    problems: tuple[Problem, ...] = ()
+    unread: Mapping[tuple[str, str, str], str] = {}
+    notes: tuple[str, ...] = ()
+
+
+def report(collections: Iterable[Collection]) -> Report:
+    """What to say of all ``collections``."""
+    everything = list(collections)
+    refused = [each for each in everything if each.found is Found.REFUSED]
+    unread = {(each.kind.group, each.kind.name, each.namespace): each.why for each in refused}
+    problems = list(dict.fromkeys(map(_refusal, refused)))
+    there = dict.fromkeys(each.kind for each in everything if each.found is not Found.ABSENT)
+    absent = [kind for kind in dict.fromkeys(each.kind for each in everything) if kind not in there]
+    installed = [group for group in GENERATIONS if any(kind.vital and kind.group == group for kind in there)]
+    notes = []
+    if not installed:
+        groups = " nor ".join(GENERATIONS)
+        problems.append(
+            Problem(f"the Gateway API is not installed, neither {groups}: nothing is served until its CRDs are there")
+        )
+    for kind in absent:
+        sentence = f"{kind} is not installed: {kind.purpose}"
+        if kind.vital and kind.group in installed:
+            problems.append(Problem(sentence, Severity.WARNING))
+        elif kind.group in installed or kind.group not in GENERATIONS:
+            notes.append(sentence)
+    if installed:
+        notes += [
+            f"{group} is not installed: there are no objects of that generation of the Gateway API"
+            for group in GENERATIONS
+            if group not in installed
+        ]
+    return Report(tuple(problems), unread, tuple(notes))
+
+
+def _refusal(refused: Collection) -> Problem:
+    where = f" of namespace {refused.namespace}" if refused.namespace else ""
+    severity = Severity.WARNING if refused.kind.metadata_only else Severity.ERROR
+    return Problem(f"{refused.kind}{where} cannot be read, {refused.kind.purpose}: {refused.why}", severity)
