@@ -7,6 +7,7 @@ lead from there to the replicas, whose addresses are those of the Service that c
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, Final
@@ -46,10 +47,15 @@ def service_names(gateway: Gateway) -> tuple[str, str]:
 
     The name of a Service is shorter than a Gateway's, has no dots and begins with a letter.
     """
-    plain = f"{gateway.metadata.name}-{gateway.spec.gateway_class_name}"
+    return _service_names(gateway.key, gateway.spec.gateway_class_name)
+
+
+@lru_cache(4096)
+def _service_names(gateway: Key, class_: str) -> tuple[str, str]:
+    plain = f"{gateway.name}-{class_}"
     stem = re.sub(r"[^-a-z0-9]", "-", plain)
     stem = stem if stem[0].isalpha() else f"gateway-{stem}"
-    hashed = _cut(stem, _hash(str(gateway.key), gateway.api_version.partition("/")[0], plain))
+    hashed = _cut(stem, _hash(*gateway, plain))
     fits = len(plain) <= _LONGEST and _SERVICE.fullmatch(plain) is not None
     return (plain if fits else hashed), hashed
 
@@ -70,7 +76,7 @@ def static_address(gateway: Gateway, networks: Iterable[Network]) -> tuple[str, 
             continue
         address = ip_address(wanted.value)
         if not any(address in network for network in networks):
-            problems.append(f"{wanted.value} is not among the addresses that Gateways may ask for (static addresses)")
+            problems.append(f"{wanted.value} is in none of the networks of MOONGATE_STATIC_ADDRESSES")
         elif chosen:
             problems.append(f"{wanted.value} cannot be had beside {chosen}: a Service has one address of its own")
         else:
@@ -204,9 +210,10 @@ def is_ours(stored: Object, controller_name: str) -> bool:
 def differs(wanted: Object, stored: Object) -> bool:
     """Whether something of ``wanted`` is otherwise in ``stored``, or something is there that we set earlier.
 
-    What the API server and others have added is not ours to compare.
+    What the API server and others have added is not ours to compare. In a list objects do not say their kind.
     """
-    return not _holds(stored, wanted, str(wanted["kind"]), "")
+    fields = {field: value for field, value in wanted.items() if field not in ("apiVersion", "kind")}
+    return not _holds(stored, fields, str(wanted["kind"]), "")
 
 
 def _holds(stored: Any, wanted: Any, kind: str, field: str) -> bool:

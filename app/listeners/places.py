@@ -52,7 +52,7 @@ def plan(
     listener: str = "",
 ) -> Plan:
     """The sockets for ``table``. ``hosts`` are the addresses of Gateways that name none, ``bound`` says which port
-    a listener's is bound to (:func:`as_set`).
+    a listener's is bound to (:func:`as_set`), 0 where there is none for it.
 
     Two Gateways never share a socket: the first in the table's order has it. What listens on every address of a port
     stands in the way of what listens on one of them.
@@ -67,6 +67,9 @@ def plan(
         if key in shared:
             continue
         number = bound(key)
+        if not number:
+            refused[key] = "no port is free for it"
+            continue
         held = holders.setdefault(number, [])
         for address in port.addresses or hosts:
             place = Place(str(ip_address(address)), number)

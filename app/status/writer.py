@@ -25,8 +25,9 @@ logger = logging.getLogger(__name__)
 
 #: Requests that are under way together.
 _AT_ONCE = 8
-#: Seconds between two writes of an object of which nothing changes but how much is attached.
-_COUNTING = 1.0
+#: Where nothing changes but how much is attached to an object, it is written after so many seconds of quiet, and while
+#: changes go on so many seconds after it was written last, at first and at most.
+_QUIET, _COUNTING, _LONGEST_COUNTING = 1.0, 1.0, 5.0
 #: Seconds between two looks at what others have written.
 _LOOKING = 1.0
 #: Objects that are compared in one go, before others get a turn.
@@ -46,6 +47,13 @@ class _Write(NamedTuple):
     key: Key
     stored: Stored
     status: Status
+
+
+class _Counted(NamedTuple):
+    """When an object was written, and how long it may be until that is done again for a number alone."""
+
+    at: float
+    span: float
 
 
 class StatusWriter:
@@ -80,12 +88,14 @@ class StatusWriter:
         # What has been written.
         #: What we know to be stored before Statuses does.
         self._ahead: dict[Key, Stored] = {}
-        self._counted: dict[Key, float] = {}
+        self._counted: dict[Key, _Counted] = {}
+        #: When something of it changed last.
+        self._moved: dict[Key, float] = {}
         #: Until when what others undid is left so.
         self._left: dict[Key, float] = {}
         # What went wrong.
         self._undone = Patience(1.0, 60.0, chance)
-        self._conflicts = Patience(0.05, 30.0, chance)
+        self._conflicts = Patience(0.05, 5.0, chance)
         self._faults = Patience(0.5, 30.0, chance)
         self._refusals = Patience(1.0, 300.0, chance)
         self._outages = Patience(0.25, 5.0, chance)
@@ -99,8 +109,9 @@ class StatusWriter:
         self._graph = state.graph
         nodes: dict[Key, Node] = {**frame(state.graph), **state.graph.policies}
         before, self._nodes = self._nodes, nodes
-        others = {(each.key.namespace, each.key.name) for each in state.graph.foreign if each.group == V1ALPHA1_GROUP}
-        self._gateways = (self._gateways | v1alpha1_gateways(state.graph)) - others
+        others = (each.key for each in state.graph.foreign if each.key.group == V1ALPHA1_GROUP)
+        self._gateways |= v1alpha1_gateways(state.graph)
+        self._gateways -= {(key.namespace, key.name) for key in others}
         if self._leading:
             for key, node in nodes.items():
                 if before.get(key) is not node:
@@ -118,7 +129,7 @@ class StatusWriter:
                 self._want(key)
         else:
             self._agenda.clear()
-            for kept in (self._looked, self._ahead, self._counted, self._left, self._complaints):
+            for kept in (self._looked, self._ahead, self._counted, self._moved, self._left, self._complaints):
                 kept.clear()
 
     async def run(self) -> None:
@@ -132,6 +143,9 @@ class StatusWriter:
 
     def _want(self, key: Key) -> None:
         self._looked.discard(key)
+        self._conflicts.forget(key)
+        if key.kind in _COUNTED:
+            self._moved[key] = self._clock()
         self._agenda.put(key)
 
     async def _look(self) -> None:
@@ -149,7 +163,8 @@ class StatusWriter:
                     self._looked.add(key)
                     self._agenda.put(key)
             now = self._clock()
-            self._counted = {key: at for key, at in self._counted.items() if at + _COUNTING > now}
+            for key in [key for key, last in self._counted.items() if last.at + 2 * last.span < now]:
+                del self._counted[key]
             for key in [key for key, at in self._left.items() if at + _LONGEST_WAIT < now]:
                 del self._left[key]
                 self._undone.forget(key)
@@ -189,7 +204,9 @@ class StatusWriter:
         if merged is None:
             return None
         now = self._clock()
-        at = self._counted.get(key, -_COUNTING) + _COUNTING if counts_alone(stored.status, merged) else now
+        at, last = now, self._counted.get(key)
+        if last is not None and counts_alone(stored.status, merged):
+            at = min(self._moved.get(key, now) + _QUIET, last.at + last.span)
         if looked:
             at = max(at, self._left.get(key, now))
         if at > now:
@@ -228,7 +245,9 @@ class StatusWriter:
         key = write.key
         self._ahead[key] = _stored_in(answer, write.stored)
         if key.kind in _COUNTED:
-            self._counted[key] = self._clock()
+            now, last = self._clock(), self._counted.get(key)
+            again = last is not None and now < last.at + 2 * last.span
+            self._counted[key] = _Counted(now, min(_LONGEST_COUNTING, 2 * last.span) if last and again else _COUNTING)
         for patience in (self._conflicts, self._faults, self._refusals):
             patience.forget(key)
         self._complaints -= {_place(key), (key,)}
@@ -247,7 +266,8 @@ class StatusWriter:
             except ApiError as another:
                 error = another
         if error.status == 404:
-            self._forget(key)
+            # Should it be gone, that is heard of before this is over.
+            self._again(key, self._refusals.after(key))
         elif error.status in _EVERYBODYS:
             if not self._out:
                 self._out = True
@@ -282,6 +302,7 @@ class StatusWriter:
         """``key`` is gone."""
         self._ahead.pop(key, None)
         self._counted.pop(key, None)
+        self._moved.pop(key, None)
         self._left.pop(key, None)
         self._complaints.discard((key,))
         for patience in (self._undone, self._conflicts, self._faults, self._refusals):

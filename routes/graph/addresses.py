@@ -56,11 +56,6 @@ def not_reached(gateway: Gateway, sockets: Sockets, options: Options) -> Conditi
     return None
 
 
-def address_type(address: str) -> str:
-    """``IPAddress`` or ``Hostname``: some load balancers are known by name alone."""
-    return "Hostname" if isinstance(_comparable(address), str) else "IPAddress"
-
-
 def _asked(gateway: Gateway) -> list[str]:
     return [address.value for address in gateway.spec.addresses if address.value and _ip(address.type)]
 

@@ -78,10 +78,17 @@ class Frame:
         return Graph(self.classes, gateways, routes, self.foreign, self.foreign_sets, policies)
 
 
-def references_of(snapshot: Snapshot, policies: Policies, options: Options) -> References:
-    """What the rules of routes may name."""
+def references_of(
+    snapshot: Snapshot,
+    policies: Policies,
+    options: Options,
+    before: References | None = None,
+    changed: Iterable[Key] = (),
+) -> References:
+    """What the rules of routes may name; of what ``before`` has indexed only ``changed`` are not as they were."""
     grants = Grants.of(snapshot)
-    services = Services.of(snapshot, grants, policies, options)
+    known = before.services if before is not None else None
+    services = Services.of(snapshot, grants, policies, options, known, changed)
     return References(services, snapshot, options.extensions)
 
 

@@ -1,7 +1,7 @@
 """BackendTLSPolicies: which Services are spoken to by TLS, whom their certificates must name, and who says so."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from routes.graph import conditions
@@ -27,10 +27,27 @@ class Policies:
 
     nodes: Mapping[Key, PolicyNode]
     _by_target: Mapping[Target, Sequence[Key]]
+    #: The policies by the objects that their nodes follow from, beside other policies.
+    _by_object: Mapping[Key, Sequence[Key]]
 
     @classmethod
     def of(cls, snapshot: Snapshot, options: Options) -> "Policies":
         """The nodes of all policies in ``snapshot``, as yet without ancestors."""
+        return cls({}, {}, {}).after(snapshot, options, None)
+
+    def after(self, snapshot: Snapshot, options: Options, changed: Collection[Key] | None) -> "Policies":
+        """The same for another ``snapshot``, in which only ``changed`` are not as they were; None is everything.
+
+        Itself where nothing has become of it.
+        """
+        if changed is not None and all(key.kind != "BackendTLSPolicy" for key in changed):
+            anew: dict[Key, PolicyNode] = {}
+            for key in {policy for each in changed for policy in self._by_object.get(each, ())}:
+                source = self.nodes[key].source
+                node = policy_node(source, _rivals(source, self._by_target), snapshot, options)
+                if node != self.nodes[key]:
+                    anew[key] = node
+            return Policies({**self.nodes, **anew}, self._by_target, self._by_object) if anew else self
         sources = snapshot.of(BackendTLSPolicy)
         wanted: dict[Target, list[Key]] = {}
         for source in sorted(sources.values(), key=seniority):
@@ -41,7 +58,11 @@ class Policies:
             key: policy_node(source, _rivals(source, wanted), snapshot, options)
             for key, source in sorted(sources.items())
         }
-        return cls(nodes, wanted)
+        by_object: dict[Key, list[Key]] = {}
+        for key, source in sources.items():
+            for each in _named(source):
+                by_object.setdefault(each, []).append(key)
+        return Policies(nodes, wanted, by_object)
 
     def for_port(self, service: Key, port: str) -> PolicyNode | None:
         """The policy of one port of a Service: one that names the port comes before one for all ports."""
@@ -136,6 +157,14 @@ def _services(route: RouteNode) -> Iterable[Key]:
             if backend.reason not in ("InvalidKind", "RefNotPermitted"):
                 namespace = backend.ref.namespace or route.source.metadata.namespace or ""
                 yield Key(CORE_GROUP, "Service", namespace, backend.ref.name)
+
+
+def _named(policy: BackendTLSPolicy) -> set[Key]:
+    """The objects that a policy's node follows from, beside other policies."""
+    namespace = policy.metadata.namespace or ""
+    refs = policy.spec.validation.ca_certificate_refs or ()
+    found = {_target(policy, target)[0] for target in policy.spec.target_refs if _is_service(target)}
+    return found | {Key(ref.group, ref.kind, namespace, ref.name) for ref in refs}
 
 
 def _is_service(target: PolicyTargetReference) -> bool:

@@ -266,9 +266,14 @@ class Reviewing:
         if others:
             self._others = tuple(review_parents(graph))
             names = Names.of(graph)
-            if names != self._names:
-                self._names, changed_names = names, graph.routes
-                self._review(graph, changed_names)
+            # A route that named what is there now has a problem that says so; one that named a Gateway of ours that is
+            # gone has changed itself.
+            come = (names.known | names.others) - self._names.known - self._names.others
+            gone = self._names.others - names.known - names.others
+            self._names = names
+            for other, keys in ((come, list(self._of_routes)), (gone, list(graph.routes))):
+                if other:
+                    self._review(graph, [key for key in keys if _names_any(graph.routes.get(key), other)])
         self._review(graph, changed)
         shadowed = self._shadows.follow(graph.routes, changed)
         return chain(self._others, *self._of_routes.values(), *shadowed.values())
@@ -281,3 +286,11 @@ class Reviewing:
                 self._of_routes[key] = problems
             else:
                 self._of_routes.pop(key, None)
+
+
+def _names_any(route: RouteNode | None, names: Collection[tuple[str, str, str]]) -> bool:
+    """Whether one of a route's parentRefs is among ``names``."""
+    if route is None:
+        return False
+    home = route.source.metadata.namespace or ""
+    return any((ref.kind, ref.namespace or home, ref.name) in names for ref in route.source.spec.parent_refs)

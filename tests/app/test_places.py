@@ -93,3 +93,8 @@ def test_listeners_with_one_port_may_be_bound_to_two() -> None:
     found = {key("one", 80): 10080, key("two", 80): 10081}
     asked = plan(table(("one", 80, ()), ("two", 80, ())), LOCAL, found.__getitem__)
     assert asked == Plan({Place("127.0.0.1", 10080): key("one", 80), Place("127.0.0.1", 10081): key("two", 80)})
+
+
+def test_a_listener_without_a_port_to_bind_is_refused() -> None:
+    asked = plan(table(("one", 80, ()), ("two", 80, ())), LOCAL, lambda port: 0 if port.gateway.name == "one" else 80)
+    assert asked == Plan({Place("127.0.0.1", 80): key("two", 80)}, {key("one", 80): "no port is free for it"})

@@ -56,8 +56,11 @@ def applied(
             if other != manager and path in owned and owned[path] != value and not force:
                 raise Conflict(other, path)
     result = copy.deepcopy(stored)
-    for path in sorted(owners.get(manager, {}).keys() - leaves.keys(), key=_is_key):  # keys last
-        if not any(path in owned for other, owned in owners.items() if other != manager):
+    others = [path for other, owned in owners.items() if other != manager for path in owned]
+    for path in owners.get(manager, {}).keys() - leaves.keys():
+        if _is_key(path):
+            path = path[:-1]  # nobody owns the entry any more, and what the server has added to it goes along
+        if not any(other[: len(path)] == path for other in (*others, *leaves)):
             _remove(result, path)
     for path, value in leaves.items():
         _set(result, path, value)
@@ -128,25 +131,21 @@ def _is_key(path: Path) -> bool:
 
 
 def _remove(value: Any, path: Path) -> None:
-    """Takes the leaf away, and what is empty without it: an entry of a list when nothing but its keys is left."""
+    """Takes the leaf or the entry away, and what is empty without it."""
     parents = [value]
     for step in path[:-1]:
         value = _step(value, step)
         if value is None:
             return
         parents.append(value)
-    if not _is_key(path):
-        parents[-1].pop(path[-1], None)
-    elif len(parents[-1]) > len(path[-2]):
-        return
-    for parent, step in reversed(list(zip(parents, path[:-1], strict=False))):
+    for parent, step in reversed(list(zip(parents, path, strict=True))):
         if isinstance(step, tuple):
-            if _is_key(path):
-                parent.remove(_entry(parent, step))
+            if step is path[-1] and (entry := _entry(parent, step)) is not None:
+                parent.remove(entry)
+        elif step is path[-1]:
+            parent.pop(step, None)
         elif parent.get(step) in ({}, []):
             del parent[step]
-        else:
-            return
 
 
 def _spelled(path: Path) -> str:

@@ -620,8 +620,10 @@ class ApiServer:
                 gone = Refusal(410, "Expired", f"too old resource version: {at} ({self.store.compacted})")
                 if self.gone_as_status:
                     raise gone
-                lines = [_line({"type": "ERROR", "object": gone.status})]
-                watch.asides.append(None)
+                content = [(b"content-type", b"application/json")]
+                await send({"type": "http.response.start", "status": 200, "headers": content})
+                await send({"type": "http.response.body", "body": _line({"type": "ERROR", "object": gone.status})})
+                return
         gone_away = asyncio.ensure_future(_gone(receive, watch.woken))
         loop = asyncio.get_running_loop()
         ends = loop.call_later(float(query.get("timeoutSeconds") or 3600), self._end, watch)

@@ -200,7 +200,7 @@ class Client:
         content_type: str = "",
         *,
         accept: str = _JSON,
-        silence: float = _READ,
+        silence: float | None = None,
     ) -> AsyncIterator[httpx2.Response]:
         """The answer's head, its body as yet unread; ApiError for every other than a success, and for all that breaks
         while it is read."""
@@ -212,7 +212,7 @@ class Client:
             f"{path}?{urlencode(params)}" if params else path,
             content=None if body is None else json.dumps(body, separators=(",", ":")).encode(),
             headers=headers,
-            timeout=httpx2.Timeout(silence, connect=_CONNECT),
+            timeout=httpx2.Timeout(silence or _READ, connect=_CONNECT),
             extensions={"sni_hostname": self._credentials.server_name} if self._credentials.server_name else None,
         )
         try:

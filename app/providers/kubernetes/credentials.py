@@ -77,7 +77,12 @@ class Credentials(NamedTuple):
             )
         except KeyError as error:
             raise ConfigurationError(f"no way into a cluster: {error.args[0]} is missing") from error
-        except (ValueError, TypeError, yaml.YAMLError) as error:  # parts of the file are not told, it holds secrets
+        except (
+            ValueError,
+            TypeError,
+            AttributeError,
+            yaml.YAMLError,
+        ) as error:  # parts of the file are not told, it holds secrets
             raise ConfigurationError(f"the kubeconfig cannot be read: {type(error).__name__}") from error
         except Exception as error:  # lightkube's own errors, and those of files and certificates
             raise ConfigurationError(f"no way into a cluster: {error}") from error

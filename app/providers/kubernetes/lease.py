@@ -1,7 +1,7 @@
 """Who of the gateway's replicas writes: the holder of a Lease, chosen as client-go's leader election does.
 
-Times are the replica's own: what another wrote counts from when we saw it, whatever its clock says. A holder that cannot
-renew stops before others may take over, so that there is never more than one.
+Times are the replica's own: what another wrote counts from when we saw it, whatever its clock says. A holder that
+cannot renew stops before others may take over, so that there is never more than one.
 """
 
 import asyncio

@@ -65,9 +65,9 @@ class Cluster:
                 on_change(namespace, name, stored)
 
         def present() -> None:
-            for each in list(self.objects):
-                if _is_in(each, path):
-                    tell(*_name(each), self.objects[each])
+            for each, stored in list(self.objects.items()):
+                if _is_in(each, path):  # in a list objects do not say their kind
+                    tell(*_name(each), {name: stored[name] for name in stored.keys() - {"apiVersion", "kind"}})
 
         follower = Following(tell, on_state, present)
         self.followers.setdefault(path, []).append(follower)

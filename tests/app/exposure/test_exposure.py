@@ -353,7 +353,7 @@ def test_nobody_gets_an_address_that_is_not_given_to_gateways(loop: Loop, cluste
     replica = Replica(cluster, loop, static_addresses="203.0.113.0/24")
     replica.serve(gateway(addresses="[{value: 10.96.0.1}]"))
     assert cluster.writes == []
-    assert replica.exposure.unusable()[SHOP].startswith("10.96.0.1 is not among the addresses")
+    assert replica.exposure.unusable()[SHOP].startswith("10.96.0.1 is in none of the networks")
     replica.serve(gateway(addresses="[{value: 10.96.0.1}, {value: 203.0.113.9}, {value: 203.0.113.10}]"))
     assert cluster.objects[SERVICE]["spec"]["loadBalancerIP"] == "203.0.113.9"
     assert "203.0.113.10 cannot be had beside 203.0.113.9" in replica.exposure.unusable()[SHOP]
@@ -422,3 +422,14 @@ def test_an_older_event_does_not_hide_what_was_written(loop: Loop, cluster: Clus
     cluster.follower_of("/api/v1/services").on_change("shop", "web-moongate", older)
     loop.settle()
     assert cluster.writes == []
+
+
+def test_of_a_gateway_that_is_being_deleted_nothing_is_made_anew(loop: Loop, cluster: Cluster) -> None:
+    replica = Replica(cluster, loop)
+    replica.serve(gateway())
+    replica.serve(gateway().replace("uid-of-web", "uid-of-web, deletionTimestamp: 2026-11-24T00:00:00Z"))
+    cluster.writes.clear()
+    cluster.remove(SERVICE)
+    cluster.put(REPLICAS, replicas("10.0.0.3"))
+    loop.advance(5.0)
+    assert cluster.writes == ["apply web-moongate-ipv4"]

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,40 +15,12 @@ from tests.app.status.world import (
     Controller,
     Server,
     gateway,
-    gateway_class,
+    leading,
     path_of,
     route,
     route_key,
     wait,
 )
-from tests.wire.harness import Loop
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    asyncio.set_event_loop(loop)
-    yield loop
-    loop.finish()
-    asyncio.set_event_loop(None)
-
-
-@pytest.fixture
-def server(loop: Loop) -> Server:
-    server = Server(loop)
-    server.apply(gateway_class())
-    server.apply(gateway())
-    server.apply(route("r", "g"))
-    return server
-
-
-def leading(server: Server, controller_name: str = OURS) -> Controller:
-    """A controller that has written everything."""
-    controller = Controller(server, controller_name)
-    controller.reconcile()
-    controller.writer.lead(True)
-    wait(server.loop, 2)
-    return controller
 
 
 def conditions(status: dict[str, Any]) -> dict[str, tuple[str, int]]:
@@ -209,7 +180,7 @@ def test_conflict_after_conflict_is_tried_less_and_less_often(server: Server) ->
     server.apply(route("r", "g", path="/else"))
     controller.reconcile()
     wait(server.loop, 120)
-    assert 8 < len(server.log) < 30
+    assert 8 < len(server.log) < 60
     server.during = None
     wait(server.loop, 61)
     assert [each["controllerName"] for each in server.status(route_key("r"))["parents"]] == [THEIRS, THEIRS, OURS]
@@ -238,13 +209,15 @@ def test_our_own_write_is_known_before_the_watch_tells_it(server: Server) -> Non
 def test_an_object_that_is_gone_is_forgotten(server: Server) -> None:
     controller = leading(server)
     server.log.clear()
+    controller.known.deaf = True
     server.apply(route("r", "g", path="/else"))
     controller.reconcile()
     server.delete_object(route_key("r"))
-    wait(server.loop, 60)
-    controller.reconcile()
-    wait(server.loop, 60)
-    assert server.written == ["g"]
+    wait(server.loop, 0.1)
+    assert server.written == ["r"]
+    controller.known.listen()
+    wait(server.loop, 600)
+    assert server.written == ["r"]
 
 
 def test_an_object_that_was_made_anew_waits_until_we_know_it(server: Server) -> None:
@@ -372,19 +345,23 @@ def test_an_object_that_the_server_fails_at_does_not_hold_up_the_others(server: 
     assert len([name for name in server.written if name == "bad"]) < 15
 
 
-def test_a_thousand_new_routes_are_a_handful_of_writes_of_their_gateway(server: Server) -> None:
-    """One by one, a hundred a second; the last count is there a second after the last route."""
+@pytest.mark.parametrize("seconds", [1.0, 10.0, 100.0])
+def test_a_thousand_new_routes_are_a_handful_of_writes_of_their_gateway(server: Server, seconds: float) -> None:
+    """However fast they come; the last count is there a second after the last route."""
     controller = leading(server)
+    wait(server.loop, 10)
     server.log.clear()
+    began = server.loop.time()
     for number in range(1000):
         server.apply(route(f"r{number}", "g"))
-        controller.reconcile() if number % 10 == 9 else None
-        wait(server.loop, 0.01)
+        if number % 5 == 4:
+            controller.reconcile()
+            wait(server.loop, seconds / 200)
     wait(server.loop, 1)
     assert attached(server) == 1001
     writes = [at for at, path, _ in server.log if path == f"{path_of(GATEWAY)}/status"]
-    assert len(writes) <= 12
-    assert writes[0] < server.log[0][0] + 0.2
+    assert writes[0] == began
+    assert len(writes) <= 5 + seconds / 5
     assert len(server.log) - len(writes) == 1000
 
 

@@ -248,6 +248,15 @@ def wait(loop: Loop, seconds: float) -> None:
         loop.settle()
 
 
+def leading(server: Server, controller_name: str = OURS) -> Controller:
+    """A controller that has written everything."""
+    controller = Controller(server, controller_name)
+    controller.reconcile()
+    controller.writer.lead(True)
+    wait(server.loop, 2)
+    return controller
+
+
 def gateway_class(name: str = "c", controller: str = OURS) -> Object:
     return {
         "apiVersion": f"{GROUP}/v1",

@@ -1,7 +1,6 @@
 """What a run of the suite says: the tests as they end, and the summary of log and report."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,15 +11,15 @@ _ROOT = "TestConformance/"
 #: How a test announces that it goes on, and how it ends (`-test.v`).
 _MARK = re.compile(r"=== (RUN|PAUSE|CONT|NAME)\s+(\S+)")
 _END = re.compile(r"\s*--- (PASS|FAIL|SKIP): (\S+) \(([\d.]+)s\)")
+#: What stands around a fault that a test reports, on one line or several.
+_FAULT, _END_OF_FAULT = "\x0f", "\x0e"
 #: Where and when a line was logged.
-_PLACE = re.compile(r"^\s*(\w+\.go:\d+: )?(\d{4}-\d\d-\d\dT\S+: )?")
+_PLACE = re.compile(r"^\s*([\w-]+\.go:\d+: )?(\d{4}-\d\d-\d\dT\S+: )?")
 #: The parts of what an assertion says, and how their further lines begin.
 _LABEL = re.compile(r"\s+(Error Trace|Error|Test|Messages):\s*(.*)")
 _MORE = " " * 8 + "\t "
-#: Characters of a reason.
-_REASON = 300
-#: What is kept of what each test has logged.
-_LINES = 2000
+#: Characters of a reason, and names in a list.
+_REASON, _NAMES = 300, 10
 
 
 class Ended(NamedTuple):
@@ -38,8 +37,9 @@ class Log:
 
     def __init__(self) -> None:
         self._current = ""
-        self._lines: dict[str, list[str]] = defaultdict(list)
-        self._failed: list[str] = []
+        # The lines of the first fault of each test that reports one, and whether its end is still to come.
+        self._faults: dict[str, list[str]] = {}
+        self._open = False
         self.ended: list[Ended] = []
 
     def feed(self, line: str) -> Ended | None:
@@ -49,13 +49,21 @@ class Log:
             self._current = mark[2]
         elif end := _END.match(line):
             return self._end(end[1], end[2], float(end[3]))
-        elif len(lines := self._lines[self._current]) < _LINES:
-            lines.append(line)
+        else:
+            self._fault(line)
         return None
 
+    def _fault(self, line: str) -> None:
+        begins = line.startswith(_FAULT)
+        if begins and self._current not in self._faults:
+            self._faults[self._current] = []
+            self._open = True
+        if self._open:
+            self._faults[self._current].append(line.strip(_FAULT + _END_OF_FAULT))
+        if line.endswith(_END_OF_FAULT):
+            self._open = False
+
     def _end(self, result: str, name: str, seconds: float) -> Ended | None:
-        if result == "FAIL":
-            self._failed.append(name)
         test = name.removeprefix(_ROOT)
         if name == test or "/" in test:
             return None
@@ -64,31 +72,27 @@ class Log:
         return ended
 
     def _reason(self, name: str) -> str:
-        """The first thing that went wrong in a test or its subtests, which fail before it."""
-        of_it = [failed for failed in self._failed if failed == name or failed.startswith(f"{name}/")]
-        said = [text for failed in of_it if (text := _first_error(self._lines[failed]))]
-        last = [lines[-1] for failed in of_it if (lines := self._lines[failed])]
-        first = said or [_PLACE.sub("", line) for line in last]
-        where = of_it[0].removeprefix(name).lstrip("/")
-        return ": ".join(filter(None, (where, *first[:1])))
+        """The first fault of a test or its subtests."""
+        for of, lines in self._faults.items():
+            if of == name or of.startswith(f"{name}/"):
+                where = of.removeprefix(name).lstrip("/")
+                what = _assertion(lines) or _PLACE.sub("", lines[0])
+                return ": ".join(filter(None, (where, what[:_REASON])))
+        return ""
 
 
-def _first_error(lines: list[str]) -> str:
-    """What an assertion (testify) says after "Error:" and "Messages:", in the first block of those."""
+def _assertion(lines: list[str]) -> str:
+    """What an assertion (testify) says after "Error:" and "Messages:"."""
     found: dict[str, list[str]] = {}
     label = ""
     for line in lines:
         if part := _LABEL.match(line):
             label = part[1]
-            if label in found:
-                break
             found[label] = [part[2].rstrip()]
         elif label and line.startswith(_MORE):
             found[label].append(line.strip())
-        else:
-            label = ""
     said = [" ".join(filter(None, found[part])) for part in ("Error", "Messages") if part in found]
-    return "; ".join(said)[:_REASON]
+    return "; ".join(said)
 
 
 def summary(ended: list[Ended], report: Path, seconds: float) -> Iterator[str]:
@@ -106,8 +110,9 @@ def summary(ended: list[Ended], report: Path, seconds: float) -> Iterator[str]:
                     numbers = found["statistics"]
                     row = "".join(f"{numbers[name]:>8}" for name in ("Passed", "Failed", "Skipped"))
                     yield f"{profile['name']:16}{part:10}{row}  {found['result']}"
-                    for test in found.get("skippedTests") or []:
-                        yield f"  skipped: {test}"
+                    if skipped := found.get("skippedTests"):
+                        more = f" and {len(skipped) - _NAMES} more" if len(skipped) > _NAMES else ""
+                        yield f"  skipped: {', '.join(skipped[:_NAMES])}{more}"
     else:
         yield "no report"
     for test in ended:

@@ -25,6 +25,8 @@ from tests.conformance.suite.results import Log, summary
 ROOT = HERE.parents[2]
 #: The suite's namespaces bear this label.
 LABEL = "gateway-conformance"
+#: What `-test.v=test2json` puts into the output beside its text.
+MARKS = dict.fromkeys((0x0E, 0x0F, 0x16))
 #: How long the namespaces of the last run may take to go, and how long a run may take.
 PATIENCE, LIMIT = "180s", "90m"
 
@@ -90,7 +92,7 @@ def run(cluster: Cluster, binary: Path, flags: list[str], output: Path) -> int:
     try:
         with (output / "test.log").open("w") as file:
             for line in process.stdout:
-                file.write(line.lstrip("\x16"))
+                file.write(line.translate(MARKS))
                 ended = log.feed(line)
                 if ended and ended.result != "SKIP":
                     at = f"[{time.monotonic() - begun:4.0f} s]"
