@@ -1,16 +1,18 @@
 """``moongate run`` with the objects of an API server, which comes and goes."""
 
 import signal
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.e2e.conftest import Backends
 from tests.helpers.apikinds import Object
 from tests.helpers.apiserver import ApiServer
-from tests.helpers.client import Connection, ask
+from tests.helpers.client import Connection, ask, insecure
 from tests.helpers.processes import Process, free_port, process, settings
 from tests.helpers.waiting import wait_until
 
@@ -92,8 +94,10 @@ def server(port: int, backends: Backends) -> Iterator[ApiServer]:
 
 
 @contextmanager
-def running(server: ApiServer, folder: Path, *, ready: bool = True, **names: str) -> Iterator[Process]:
-    kubeconfig = server.kubeconfig(folder / "kubeconfig")
+def running(
+    server: ApiServer, folder: Path, *, ready: bool = True, user: Object | None = None, **names: str
+) -> Iterator[Process]:
+    kubeconfig = server.kubeconfig(folder / "kubeconfig", user=user)
     environment = settings(provider="kubernetes", lease="moongate", **names)
     with process(["app", "run"], {**environment, "KUBECONFIG": str(kubeconfig)}) as started:
         if ready:
@@ -170,3 +174,102 @@ def test_who_stops_gives_up_the_lease(server: ApiServer, tmp_path: Path) -> None
         started.send(signal.SIGTERM)
         started.wait()
         assert server.get(LEASE)["spec"]["holderIdentity"] in ("", None)
+
+
+# What goes wrong is named, and all else serves
+
+
+def secure(port: int, tls_port: int) -> Object:
+    """The Gateway with an HTTPS listener beside the other."""
+    found = gateway(port)
+    tls = {"certificateRefs": [{"name": "pair"}]}
+    found["spec"]["listeners"].append({"name": "secure", "port": tls_port, "protocol": "HTTPS", "tls": tls})
+    return found
+
+
+def listener_condition(server: ApiServer, listener: str, type_: str) -> Object:
+    """A condition in the Gateway's status; nothing before there is one."""
+    for each in server.get(gateway(0)).get("status", {}).get("listeners", []):
+        for condition in each["conditions"] if each["name"] == listener else ():
+            if condition["type"] == type_:
+                return dict(condition)
+    return {}
+
+
+def test_secrets_that_may_not_be_read_are_named_and_cost_https_alone(
+    server: ApiServer, port: int, tmp_path: Path
+) -> None:
+    tls_port = free_port()
+    authority = trustme.CA()
+    leaf = authority.issue_cert("one")
+    pair = {"tls.crt": leaf.cert_chain_pems[0].bytes(), "tls.key": leaf.private_key_pem.bytes()}
+    server.put(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "pair", "namespace": "default"},
+            "type": "kubernetes.io/tls",
+            "data": {name: b64encode(content).decode() for name, content in pair.items()},
+        }
+    )
+    server.put(secure(port, tls_port))
+    server.forbid("secrets")
+    with running(server, tmp_path) as started:
+        started.wait_for("secrets.*forbidden")
+        assert ask(port, host="one").status == 200
+        told = wait_until(
+            lambda: listener_condition(server, "secure", "ResolvedRefs"), what="the listener has a status"
+        )
+        assert told["status"] == "False"
+        assert "cannot be read" in told["message"]
+        assert "forbidden" in told["message"]
+        assert listener_condition(server, "web", "ResolvedRefs")["status"] == "True"
+        assert pair["tls.key"].decode().splitlines()[1] not in started.log
+        server.allow("secrets")
+        wait_until(
+            lambda: listener_condition(server, "secure", "ResolvedRefs")["status"] == "True",
+            what="the Secret is read",
+            seconds=60,
+        )
+        assert ask(tls_port, host="one", tls=insecure(), server_name="one").status == 200
+
+
+def test_a_namespace_that_may_not_be_read_is_named_and_the_others_serve(
+    server: ApiServer, port: int, tmp_path: Path
+) -> None:
+    server.forbid("httproutes", namespace="closed")
+    with running(server, tmp_path, namespaces="default,closed") as started:
+        started.wait_for('httproutes.*forbidden.*"closed"')
+        assert ask(port, host="one").status == 200
+
+
+def test_a_token_that_expires_is_named_and_a_new_one_taken(server: ApiServer, port: int, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("first")
+    server.tokens = {"first"}
+    with running(server, tmp_path, user={"tokenFile": str(token)}) as started:
+        wait_until(lambda: is_accepted(server, "one"), what="the route has a status")
+        server.tokens = {"second"}
+        server.call(server.cut_watches)
+        started.wait_for("(?i)unauthorized", seconds=60)
+        assert ask(port, host="one").status == 200
+        token.write_text("second")
+        server.put(route("two"))
+        wait_until(lambda: ask(port, host="two").status == 200, what="what is new is served", seconds=60)
+        assert "second" not in started.log
+
+
+def test_what_makes_no_sense_is_named_in_log_and_status_and_all_else_serves(
+    server: ApiServer, port: int, tmp_path: Path
+) -> None:
+    broken = route("broken")
+    broken["spec"]["rules"].insert(0, {"matches": [{"path": {"type": "Sideways", "value": "/x"}}]})
+    server.put(broken)
+    with running(server, tmp_path) as started:
+        started.wait_for(r"broken.*spec\.rules\[0\].*Sideways")
+        wait_until(lambda: server.get(broken).get("status"), what="the broken route has a status")
+        (parent,) = server.get(broken)["status"]["parents"]
+        told = [each for each in parent["conditions"] if "Sideways" in each["message"]]
+        assert told, parent
+        assert ask(port, host="broken").status == 200  # by its other rule
+        assert ask(port, host="one").status == 200
