@@ -12,6 +12,7 @@ from typing import Self
 
 from app.exposure.exposure import Exposure
 from app.providers.kubernetes.client import Client
+from app.providers.kubernetes.credentials import ConfigurationError
 from app.providers.kubernetes.lease import Lease
 from app.providers.kubernetes.provider import KubernetesProvider
 from app.providers.kubernetes.reflector import Reflector
@@ -20,6 +21,8 @@ from app.settings import Settings
 from app.status.writer import StatusWriter
 from routes.graph.nodes import Options, Sockets
 from routes.table.types import PortKey
+
+__all__ = ["Cluster", "ConfigurationError"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +45,11 @@ class Cluster:
         self._sockets = Sockets()
         self._tell: Callable[[Sockets], None] = lambda sockets: None
         self._moved: Callable[[], None] = lambda: None
+        self._tasks: list[asyncio.Task[None]] = []
         self.provider: KubernetesProvider
 
     async def __aenter__(self) -> Self:
-        """Find the API server. Raises StartError's cause, ApiError or OSError, only for bad credentials files."""
+        """Find out where the API server is; nothing is asked of it yet. Raises ConfigurationError."""
         settings = self._settings
         async with self._stack:
             client = await self._stack.enter_async_context(Client.from_environment())
@@ -81,7 +85,9 @@ class Cluster:
         # Stopped in the opposite order: who gives up the Lease writes no more.
         for part in (self._exposure, self._writer, self._lease):
             if part is not None:
-                self._stack.push_async_callback(stop, asyncio.create_task(part.run()))
+                task = asyncio.create_task(self._kept(part))
+                self._tasks.append(task)
+                self._stack.push_async_callback(stop, task)
 
     def prepare(self, state: State) -> None:
         """A state is about to be served: find ports for its listeners."""
@@ -116,6 +122,17 @@ class Cluster:
     def _exposed(self) -> None:
         self._moved()
         self.sockets(self._sockets)
+
+    async def _kept(self, part: Exposure | StatusWriter | Lease) -> None:
+        """Run ``part``. Where it ends by a fault of ours this replica writes no more, so that another one does, and
+        goes on serving."""
+        try:
+            await part.run()
+        except Exception:
+            logger.exception("this replica cannot write any more: restart it, and please report this")
+            for task in self._tasks:
+                if task is not asyncio.current_task():
+                    task.cancel()
 
     def _lead(self, leading: bool) -> None:
         logger.info("this replica %s", "writes status now" if leading else "does not write status any more")

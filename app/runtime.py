@@ -77,9 +77,12 @@ class Runtime:
             services = ServiceEndpoints()
             if self.settings.provider == "kubernetes":
                 # What a cluster needs is not installed, nor loaded, where there is none.
-                from app.cluster import Cluster
+                from app.cluster import Cluster, ConfigurationError
 
-                self._cluster = await self._stack.enter_async_context(Cluster(self.settings, options))
+                try:
+                    self._cluster = await self._stack.enter_async_context(Cluster(self.settings, options))
+                except ConfigurationError as error:
+                    raise StartError(str(error)) from None
                 provider, services = self._cluster.provider, self._cluster.provider.endpoints
             else:
                 provider = FileProvider(self.settings.manifests, extensions=options.extensions)

@@ -167,6 +167,14 @@ def test_a_start_waits_for_it_and_serves_once_it_is_there(server: ApiServer, por
         assert ask(port, host="one").status == 200
 
 
+def test_without_a_way_into_a_cluster_it_says_so_and_ends(tmp_path: Path) -> None:
+    environment = {**settings(provider="kubernetes"), "HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "none")}
+    with process(["app", "run"], environment) as started:
+        assert started.wait() != 0
+        assert "no way into a cluster" in started.log
+        assert "Traceback" not in started.log
+
+
 def test_who_stops_gives_up_the_lease(server: ApiServer, tmp_path: Path) -> None:
     with running(server, tmp_path) as started:
         wait_until(lambda: server.objects("leases", "coordination.k8s.io"), what="there is a Lease")
