@@ -258,7 +258,8 @@ class ApiServer:
 
     async def stop(self) -> None:
         """Refuse connections, and break all there are."""
-        assert self._server is not None and self._loop is not None
+        assert self._server is not None
+        assert self._loop is not None
         # What is accepted by now must be a connection before the server closes, or Python 3.11 loses its socket.
         for each in self._server.sockets:
             self._loop.remove_reader(each.fileno())

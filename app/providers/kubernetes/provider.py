@@ -69,7 +69,7 @@ class KubernetesProvider:
     - Kinds are read as soon as they are installed, in whatever version is served; when one goes, so do its objects.
     - What may not be read is a problem and in ``Change.unread``; what was read of it before goes on.
     - Without an API server everything goes on as it was, and what happened meanwhile is found when it is back.
-    - An object that cannot be read keeps its last good state, and is in ``unreadable``.
+    - An object that cannot be read, not even in part, is a problem, and goes on as it was when it could.
 
     ``statuses`` are those that are stored, and ``endpoints`` those of the Services: what changes of these two is told
     by no change. ``extensions`` are the groups and kinds of other people's objects that are read as well.
@@ -101,14 +101,6 @@ class KubernetesProvider:
         self._complaints = 0
         self._told: tuple[Problem, ...] = ()
         self._told_unread: Mapping[tuple[str, str, str], str] = {}
-
-    @property
-    def unreadable(self) -> Mapping[Key, str]:
-        """What is wrong with the objects that cannot be read as they are now, in one line each."""
-        return {
-            key: "; ".join(f"{each.field}: {each.message}" if each.field else each.message for each in problems)
-            for key, problems in self._reading.problems.items()
-        }
 
     async def load(self) -> Change:
         """Everything there is. Waits for the API server, for as long as it takes, until all of it is known."""

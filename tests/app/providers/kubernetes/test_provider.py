@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from app.providers.kubernetes.provider import KubernetesProvider
 from routes.graph.nodes import Address, ServiceTarget
 from routes.resources.core import ConfigMap, CustomResourceDefinition, Namespace, Secret
 from routes.resources.extension import Extension
-from routes.resources.http import HTTPRoute
+from routes.resources.http import HTTPRoute, UnreadableHTTPRoute
 from routes.resources.meta import Key
 from tests.app.providers.kubernetes.following import (
     GATEWAY,
@@ -514,37 +515,63 @@ def test_kinds_that_come_where_definitions_may_not_be_read() -> None:
 # --- what cannot be read
 
 
+def grant(name: str, **spec: object) -> dict[str, Any]:
+    good = {
+        "from": [{"group": GATEWAY, "kind": "HTTPRoute", "namespace": "a"}],
+        "to": [{"group": "", "kind": "Service"}],
+    }
+    metadata = {"name": name, "namespace": "default"}
+    return {"apiVersion": f"{GATEWAY}/v1", "kind": "ReferenceGrant", "metadata": metadata, "spec": {**good, **spec}}
+
+
+def granted(name: str) -> Key:
+    return Key(GATEWAY, "ReferenceGrant", "default", name)
+
+
 def test_a_malformed_object_keeps_its_last_good_state() -> None:
     """The API server of these tests validates nothing."""
 
     async def play() -> None:
         cluster = Cluster()
-        good, bad = route("a"), route("a")
-        bad["spec"]["hostnames"] = 7
-        never = route("never-good")
-        never["spec"]["parentRefs"] = "none"
+        good, bad, never = grant("a"), grant("a", to=7), grant("never-good", to="all")
         cluster.put(good)
         cluster.put(never)
         async with following(cluster) as follower:
-            assert follower.names() == ["a"]
+            assert follower.names("ReferenceGrant") == ["a"]
             (problem,) = follower.problems
-            assert (problem.key, problem.field, problem.file) == (key("never-good"), "spec.parentRefs", "")
+            assert (problem.key, problem.field, problem.file) == (granted("never-good"), "spec.to", "")
             cluster.put(bad)
             change = await follower.next()
             assert (change.upserts, change.deletes) == ((), ())
-            assert [each.key for each in follower.problems] == [key("never-good"), key("a")]
-            unreadable = follower.provider.unreadable
-            assert list(unreadable) == [key("never-good"), key("a")]
-            assert unreadable[key("a")].startswith("spec.hostnames: ")
-            assert set(follower.provider.statuses.keys()) == {key("a"), key("never-good")}
-            cluster.status(bad, {"parents": []})
+            assert [each.key for each in follower.problems] == [granted("never-good"), granted("a")]
+            bad["metadata"]["labels"] = {"a": "b"}
+            cluster.put(bad)
             await follower.quiet()
             cluster.put(good)
             await follower.next()
-            assert [each.key for each in follower.problems] == [key("never-good")]
+            assert [each.key for each in follower.problems] == [granted("never-good")]
             cluster.delete(never)
             await follower.next()
-            assert (follower.said(), follower.provider.unreadable) == ([], {})
+            assert follower.said() == []
+
+    scenario(play)
+
+
+def test_a_route_that_can_be_read_in_part_is_told_as_far_as_it_can() -> None:
+    async def play() -> None:
+        cluster = Cluster()
+        bad = route("a")
+        bad["spec"]["hostnames"] = 7
+        cluster.put(route("a"))
+        async with following(cluster) as follower:
+            cluster.put(bad)
+            (upsert,) = (await follower.next()).upserts
+            assert isinstance(upsert, UnreadableHTTPRoute)
+            assert upsert.fault.startswith("hostnames: ")
+            assert follower.said() == []
+            cluster.status(bad, {"parents": []})
+            await follower.quiet()
+            assert follower.provider.statuses.keys() == [key("a")]
 
     scenario(play)
 
@@ -552,13 +579,13 @@ def test_a_malformed_object_keeps_its_last_good_state() -> None:
 def test_the_last_good_state_is_not_that_of_another_object_of_the_name() -> None:
     async def play() -> None:
         cluster = Cluster()
-        cluster.put(route("a"))
+        cluster.put(grant("a"))
         async with following(cluster) as follower:
-            cluster.delete(route("a"))
-            cluster.put({**route("a"), "spec": {"hostnames": 7}})
+            cluster.delete(grant("a"))
+            cluster.put(grant("a", to=7))
             change = await follower.next()
-            assert change.deletes == (key("a"),)
-            assert [each.key for each in follower.problems] == [key("a")]
+            assert change.deletes == (granted("a"),)
+            assert [each.key for each in follower.problems] == [granted("a")]
 
     scenario(play)
 
