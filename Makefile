@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install run test check lock bench endurance clean
+.PHONY: help install run test check lock bench endurance conformance bench-cluster clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -46,5 +46,15 @@ bench: install  ## Measure what a request costs, side by side with peers; with B
 endurance: install  ## Move GiBs in bounded memory, and serve ordinary clients among crowds of slow ones
 	@$(BIN)/python -m benchmarks.endurance $(ENDURANCE)
 
+SUITE ?= 1.7.0
+GATEWAY_CLASS ?= moongate
+
+conformance: install  ## Have the Gateway API's own suite judge a cluster; RUN=one test, OUTPUT=folder, SUITE=1.6.3, PUBLISH=1
+	@$(BIN)/python -m tests.conformance.suite.run --suite $(SUITE) --gateway-class $(GATEWAY_CLASS) \
+	  $(if $(RUN),--run-test $(RUN)) $(if $(OUTPUT),--output $(OUTPUT)) $(if $(PUBLISH),--publish) $(FLAGS)
+
+bench-cluster: install  ## Measure in a cluster how soon routes are served and counted, and what they cost; CLUSTER=rows
+	@$(BIN)/python -m benchmarks.cluster $(CLUSTER)
+
 clean:  ## Remove what was made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

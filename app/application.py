@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Self
 from urllib.parse import quote
 
+import uvicorn
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -20,6 +21,7 @@ from app.lifespan import lifespan_of
 from app.listeners.cycle import Cycle
 from app.listeners.manager import PORT
 from app.listeners.peer import SERVER_NAME
+from app.listeners.places import as_set
 from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
 from app.proxy import RuleProxy
@@ -39,6 +41,9 @@ from routes.table.paths import matched_path
 from routes.table.types import PortKey, RoutingTable
 
 logger = logging.getLogger(__name__)
+
+#: Seconds between looks for a signal that came while the gateway starts.
+_LOOK_FOR_SIGNAL = 0.1
 
 
 class Gateway(Starlette):
@@ -86,7 +91,7 @@ class Gateway(Starlette):
 
     @cached_property
     def _stand_ins(self) -> StandIns:
-        return StandIns(self.settings.listener, self.settings.ports)
+        return StandIns(self.settings.listener, as_set(self.settings.ports))
 
     @property
     def runtime(self) -> Runtime:
@@ -116,6 +121,7 @@ class Gateway(Starlette):
         if server is not None:
             adopt(server)
         try:
+            await self._start_unless_stopped(server)
             async with self:
                 if self._opens_listeners:
                     await self.runtime.listen(self, server)
@@ -125,6 +131,21 @@ class Gateway(Starlette):
             lines, self._lines = self._lines, None
             if lines is not None:
                 await asyncio.to_thread(lines.close)
+
+    async def _start_unless_stopped(self, server: uvicorn.Server | None) -> None:
+        """Start, which with an API server that does not answer lasts until it does; uvicorn ends no start for a signal.
+
+        Raises StartError where the signal comes before the start is done.
+        """
+        starting = asyncio.ensure_future(self._start())
+        while not starting.done():
+            await asyncio.wait([starting], timeout=_LOOK_FOR_SIGNAL)
+            if server is not None and server.should_exit and not starting.done():
+                assert self._starting is not None, "it is being started"
+                self._starting.cancel()
+                await asyncio.wait([starting])
+                raise StartError("told to stop before it was ready")
+        await starting
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: Any = None) -> AsyncIterator[None]:

@@ -104,6 +104,8 @@ class Reconciler:
     async def _reconcile(self, change: Change) -> None:
         async with self._turn:
             snapshot = self._snapshot.without(change.deletes).with_(change.upserts)
+            if change.unread is not None:
+                snapshot = snapshot.knowing(change.unread)
             keys = {*change.deletes, *(resource.key for resource in change.upserts)}
             self._snapshot = snapshot
             if change.problems is not None:

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import logging
 from collections.abc import Callable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -15,7 +15,9 @@ from app.backend import Upstream
 from app.extensions import installed
 from app.listeners.departure import Departure
 from app.listeners.manager import Listeners
+from app.listeners.places import as_set
 from app.listeners.server import SocketlessConfig, Sockets, reason
+from app.providers.base import Provider
 from app.providers.file import FileProvider
 from app.proxy import RuleProxy
 from app.reconciler import Reconciler, State, stop
@@ -24,9 +26,13 @@ from app.sessions import common_key
 from app.settings import Settings
 from app.upstream.endpoints import Endpoints
 from app.upstream.resolver import Resolver
+from app.upstream.services import ServiceEndpoints
 from app.upstream.transport import UpstreamTransport
 from middleware.extension import Extensions
 from routes.table.types import RoutingTable, Rule
+
+if TYPE_CHECKING:
+    from app.cluster import Cluster
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +49,7 @@ class StartError(Exception):
 
 
 class Runtime:
-    """Reads the manifests, follows their changes, and holds what is served: ``table``, read once by each request.
+    """Reads the objects, follows their changes, and holds what is served: ``table``, read once by each request.
 
     ``extensions`` are the filters that ExtensionRefs may lead to: the installed ones and those given as ``filters``.
     """
@@ -60,21 +66,36 @@ class Runtime:
         self._reconciler: Reconciler | None = None
         self._listeners: Listeners | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._cluster: Cluster | None = None
 
     async def __aenter__(self) -> Self:
         """Serve what the manifests say, and from then on what they come to say. Raises no error for bad manifests."""
         async with self._stack:
             self._stack.callback(self._resolver.close)
+            options = self.settings.options(self.extensions)
+            provider: Provider
+            services = ServiceEndpoints()
+            if self.settings.provider == "kubernetes":
+                # What a cluster needs is not installed, nor loaded, where there is none.
+                from app.cluster import Cluster, ConfigurationError
+
+                try:
+                    self._cluster = await self._stack.enter_async_context(Cluster(self.settings, options))
+                except ConfigurationError as error:
+                    raise StartError(str(error)) from None
+                provider, services = self._cluster.provider, self._cluster.provider.endpoints
+            else:
+                provider = FileProvider(self.settings.manifests, extensions=options.extensions)
             transport = await self._stack.enter_async_context(UpstreamTransport())
             key = self.settings.session_key.get_secret_value().encode() or common_key()
-            upstream = Upstream(transport, Endpoints(self._resolver, transport), key, self.extensions)
+            upstream = Upstream(transport, Endpoints(self._resolver, transport), key, self.extensions, services)
 
             def proxy(rule: Rule, before: RuleProxy | None) -> RuleProxy:
                 return serve(rule, upstream, before)
 
-            options = self.settings.options(self.extensions)
-            provider = FileProvider(self.settings.manifests, extensions=options.extensions)
             reconciler = self._reconciler = Reconciler(provider, options, proxy, self._swap)
+            if self._cluster is not None:
+                await self._cluster.load()
             await reconciler.load()
             await self._resolver.ready(RESOLVE_AT_START)
             self._stack.push_async_callback(stop, asyncio.create_task(reconciler.follow()))
@@ -112,13 +133,15 @@ class Runtime:
         self._listeners = Listeners(
             sockets,
             self.settings.host or sockets.host,
-            self.settings.ports,
+            as_set(self.settings.ports) if self._cluster is None else self._cluster.bound,
             self.settings.listener,
             lambda: self.table,
-            self._reconciler.sockets,
+            self._reconciler.sockets if self._cluster is None else self._cluster.sockets,
         )
         self._stack.callback(self._listeners.stop)
         self._listeners.certify(self.table)
+        if self._cluster is not None:
+            self._cluster.start(self._reconciler.sockets, self._listeners.sync_soon)
         await self._listeners.sync()
         # The process is ours. Requests leave no circles behind, and what was built at the start is there to stay: the
         # collector would find nothing and stop every request for it.
@@ -146,9 +169,13 @@ class Runtime:
     async def _swap(self, state: State) -> None:
         if self.state is None or state.names is not self.state.names:
             self._resolver.watch(state.names)
+        if self._cluster is not None:
+            self._cluster.prepare(state)
         if self._listeners is not None:
             # Before the table names a certificate it must be there.
             self._listeners.certify(state.table)
         self.state, self.table = state, state.table
         if self._listeners is not None:
             await self._listeners.sync()
+        if self._cluster is not None:
+            self._cluster.publish(state)

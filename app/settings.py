@@ -155,7 +155,7 @@ class Settings(BaseSettings):
     )
     admin: Annotated[str, AfterValidator(_address)] = Field(
         default="127.0.0.1:9000",
-        description="`host:port` of `/ping`, or `off`; opened by `app:gateway` and `moongate run` only.",
+        description="`host:port` of `/ping` and `/ready`, or `off`; opened by `app:gateway` and `moongate run` only.",
     )
     service_dns: str = Field(
         default="{name}",

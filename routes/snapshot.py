@@ -44,6 +44,11 @@ class Snapshot:
         group, kind, namespace, _ = key
         return self.unread.get((group, kind, namespace)) or self.unread.get((group, kind, "")) or ""
 
+    def absence(self, key: Key) -> str:
+        """A sentence on why ``key`` is not here."""
+        why = self.why_unread(key)
+        return f"{key} cannot be read: {why}" if why else f"{key} does not exist"
+
     def of(self, model: type[R]) -> Mapping[Key, R]:
         """All resources of ``model`` by key."""
         return cast(Mapping[Key, R], self._shelves.get(_shelf(model), _NOTHING))

@@ -9,8 +9,8 @@ from app.inspect.loaded import Loaded
 from app.providers.documents import json_documents, yaml_documents
 from app.providers.folders import read_file, scan
 from app.providers.yamltext import UnreadableError
-from app.status.merge import merge
-from app.status.patches import policy_statuses, statuses
+from app.status.merge import Ownership, merge
+from app.status.patches import statuses, v1alpha1_gateways
 from routes.resources.meta import Key
 from routes.resources.scheme import SUPPORTED
 
@@ -23,10 +23,12 @@ def documents(loaded: Loaded, stored: dict[Key, Document], controller_name: str,
     ``stored`` are the statuses that stand in the manifests: what others wrote in them stays, and a condition that is
     as it was keeps its ``lastTransitionTime``, which else is ``now``.
     """
-    found = statuses(loaded.graph, controller_name) | policy_statuses(loaded.graph, controller_name)
+    found = statuses(loaded.graph, controller_name)
+    gateways = v1alpha1_gateways(loaded.graph)
+    owned = {key: Ownership.of(key, controller_name, gateways) for key in found.keys() | stored.keys()}
     for key, present in stored.items():
-        for field in ("parents", "ancestors") if key not in found else ():
-            if any(entry.get("controllerName") == controller_name for entry in present.get(field) or ()):
+        for field, ref, _ in owned[key].shared if key not in found else ():
+            if any(owned[key].has(entry, ref) for entry in present.get(field) or ()):
                 found[key] = {field: []}
     for key, status in found.items():
         source = loaded.resources.get(key)
@@ -34,7 +36,7 @@ def documents(loaded: Loaded, stored: dict[Key, Document], controller_name: str,
             continue  # we made it ourselves; there is nothing to apply a status to
         present = stored.get(key, {})
         metadata = {"name": key.name} | ({"namespace": key.namespace} if key.namespace else {})
-        merged = merge(present, status, controller_name, now)
+        merged = merge(present, status, owned[key], now)
         yield {
             "apiVersion": source.api_version,
             "kind": key.kind,

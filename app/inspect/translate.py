@@ -4,14 +4,14 @@ from typing import Any
 
 from app.inspect.loaded import Loaded
 from app.inspect.printing import plain
-from app.status.patches import policy_statuses, statuses
+from app.status.patches import statuses
 from routes.resources.meta import GATEWAY_GROUP, Key
 from routes.table.describe import describe
 
 
 def translated(loaded: Loaded, controller_name: str) -> dict[str, Any]:
     """Status by object and the routing table, in the form of the golden files in ``tests/golden``."""
-    found = statuses(loaded.graph, controller_name) | policy_statuses(loaded.graph, controller_name)
+    found = statuses(loaded.graph, controller_name)
     return {
         "problems": [plain(problem) for problem in loaded.problems],
         "status": {_title(key): status for key, status in found.items()},

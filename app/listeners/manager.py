@@ -44,23 +44,23 @@ class _Open:
 class Listeners:
     """Opens, re-points and closes sockets by the difference between what is open and what the present table asks for.
 
-    ``host`` is where Gateways listen that name no address, ``ports`` are the ports that those of listeners are bound
-    to where they differ, ``listener`` is what the server's own socket stands for where it is no listener's. ``tell``
-    is called when something new is known of the sockets.
+    ``host`` is where Gateways listen that name no address. ``bound`` says which port a listener's is bound to; it is
+    asked at each :meth:`sync`, and may change. ``listener`` is what the server's own socket stands for where it is no
+    listener's. ``tell`` is called when something new is known of the sockets.
     """
 
     def __init__(
         self,
         sockets: Sockets,
         host: str,
-        ports: Mapping[int, int],
+        bound: Callable[[PortKey], int],
         listener: str,
         table: Callable[[], RoutingTable[Any]],
         tell: Callable[[nodes.Sockets], None],
     ) -> None:
         self._sockets = sockets
         self._host = host
-        self._ports = ports
+        self._bound = bound
         self._listener = listener
         self._table = table
         self._tell = tell
@@ -73,6 +73,7 @@ class Listeners:
         self._timer: asyncio.TimerHandle | None = None
         self._delay = FIRST_RETRY
         self._retry: asyncio.Task[None] | None = None
+        self._soon: asyncio.Task[None] | None = None
 
     @property
     def open_places(self) -> tuple[Place, ...]:
@@ -94,12 +95,18 @@ class Listeners:
             self._delay = FIRST_RETRY
             await self._sync()
 
+    def sync_soon(self) -> None:
+        """The same without waiting for it, where a port is to be bound elsewhere now."""
+        if self._soon is None:
+            self._soon = asyncio.create_task(self._attempt(FIRST_RETRY))
+
     def stop(self) -> None:
         """Try nothing again. Sockets stay as they are."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._retry is not None:
-            self._retry.cancel()
+        for task in (self._retry, self._soon):
+            if task is not None:
+                task.cancel()
 
     async def _sync(self) -> None:
         if self._timer is not None:
@@ -113,7 +120,7 @@ class Listeners:
             hosts = ()
             failed = {key: f"{self._host}: {reason(error)}" for key, port in table.ports.items() if not port.addresses}
         own = self._sockets.own_place
-        asked = plan(table, hosts, self._ports, own, self._listener)
+        asked = plan(table, hosts, self._bound, own, self._listener)
         self._close_others(asked, table)
         # First of all, without waiting: who is connected must not meet a Gateway that is gone.
         for place, opened in self._open.items():
@@ -173,16 +180,19 @@ class Listeners:
             self._tell(known)
 
     def _try_again(self) -> None:
-        async def attempt() -> None:
-            async with self._one_by_one:
-                self._delay = min(self._delay * 2, LAST_RETRY)
-                try:
-                    await self._sync()
-                except Exception:
-                    logger.exception("sockets could not be tried again")
-
         self._timer = None
-        self._retry = asyncio.create_task(attempt())
+        self._retry = asyncio.create_task(self._attempt(min(self._delay * 2, LAST_RETRY)))
+
+    async def _attempt(self, delay: float) -> None:
+        """Bring the sockets up to date; what fails is tried again after ``delay`` seconds."""
+        async with self._one_by_one:
+            # From here on, what comes to be known is for the next one to see to.
+            self._soon = None
+            self._delay = delay
+            try:
+                await self._sync()
+            except Exception:
+                logger.exception("sockets could not be tried again")
 
     def _context(self, state: Mapping[str, Any]) -> ssl.SSLContext:
         def find(server_name: str | None) -> ssl.SSLContext | None:

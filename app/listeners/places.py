@@ -1,7 +1,7 @@
 """Which sockets a routing table asks for, and which of several Gateways gets one that they all want. Nothing is opened
 here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, NamedTuple
@@ -39,29 +39,37 @@ class Plan:
     shared: tuple[PortKey, ...] = ()
 
 
+def as_set(ports: Mapping[int, int]) -> Callable[[PortKey], int]:
+    """The port that a listener's is bound to where ``ports`` says which, else its own."""
+    return lambda key: ports.get(key.port, key.port)
+
+
 def plan(
     table: RoutingTable[Any],
     hosts: Sequence[str],
-    ports: Mapping[int, int],
+    bound: Callable[[PortKey], int],
     own: OwnPlace | None = None,
     listener: str = "",
 ) -> Plan:
-    """The sockets for ``table``. ``hosts`` are the addresses of Gateways that name none, ``ports`` the ports that
-    listeners' ports are bound to where these differ.
+    """The sockets for ``table``. ``hosts`` are the addresses of Gateways that name none, ``bound`` says which port
+    a listener's is bound to (:func:`as_set`), 0 where there is none for it.
 
     Two Gateways never share a socket: the first in the table's order has it. What listens on every address of a port
     stands in the way of what listens on one of them.
     """
     wanted: dict[Place, PortKey] = {}
     refused: dict[PortKey, str] = {}
-    shared = _served_by(own, table, ports, listener) if own is not None else ()
+    shared = _served_by(own, table, bound, listener) if own is not None else ()
     holders: dict[int, list[tuple[str, str]]] = {}
     if own is not None and own.number is not None:
         holders[own.number] = [(own.address, "the server around us")]
     for key, port in table.ports.items():
         if key in shared:
             continue
-        number = ports.get(key.port, key.port)
+        number = bound(key)
+        if not number:
+            refused[key] = "no port is free for it"
+            continue
         held = holders.setdefault(number, [])
         for address in port.addresses or hosts:
             place = Place(str(ip_address(address)), number)
@@ -75,7 +83,7 @@ def plan(
 
 
 def stands_for(
-    own: OwnPlace, table: RoutingTable[Any], ports: Mapping[int, int], listener: str
+    own: OwnPlace, table: RoutingTable[Any], bound: Callable[[PortKey], int], listener: str
 ) -> tuple[PortKey | None, bool]:
     """The port of ``table`` that a connection to ``own`` is for, and whether that is plain from port and address.
 
@@ -85,7 +93,7 @@ def stands_for(
     """
     without: PortKey | None = None
     for key, port in table.ports.items():
-        if not _same_port(own, key, port, ports):
+        if not _same_port(own, key, port, bound):
             continue
         if own.address in port.addresses:
             return key, True
@@ -96,23 +104,25 @@ def stands_for(
     return table.listeners.get(listener) if listener else table.first("HTTP"), False
 
 
-def _served_by(own: OwnPlace, table: RoutingTable[Any], ports: Mapping[int, int], listener: str) -> tuple[PortKey, ...]:
+def _served_by(
+    own: OwnPlace, table: RoutingTable[Any], bound: Callable[[PortKey], int], listener: str
+) -> tuple[PortKey, ...]:
     """The ports that the server's own socket serves, so that none is to be opened for them."""
     named = [
         key
         for key, port in table.ports.items()
-        if _same_port(own, key, port, ports)
+        if _same_port(own, key, port, bound)
         and port.addresses
         and all(_overlap(own.address, address) for address in port.addresses)
     ]
-    general, _ = stands_for(own._replace(address=""), table, ports, listener)
+    general, _ = stands_for(own._replace(address=""), table, bound, listener)
     if general is not None and not table.ports[general].addresses:
         named.append(general)
     return tuple(named)
 
 
-def _same_port(own: OwnPlace, key: PortKey, port: Port[Any], ports: Mapping[int, int]) -> bool:
-    return ports.get(key.port, key.port) == own.number and port.protocol == PROTOCOLS[own.scheme]
+def _same_port(own: OwnPlace, key: PortKey, port: Port[Any], bound: Callable[[PortKey], int]) -> bool:
+    return bound(key) == own.number and port.protocol == PROTOCOLS[own.scheme]
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -1,7 +1,7 @@
 """Which listener a connection to the server's own socket is for."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from starlette.types import Scope
@@ -18,12 +18,12 @@ _MOST: Final = 1024
 class StandIns:
     """Finds for a server's own socket the port that it stands for, and says so once where that is not plain.
 
-    ``ports``: what listeners' ports are bound to, where that differs.
+    ``bound``: the port that a listener's is bound to.
     """
 
-    def __init__(self, listener: str, ports: Mapping[int, int]) -> None:
+    def __init__(self, listener: str, bound: Callable[[PortKey], int]) -> None:
         self._listener = listener
-        self._ports = ports
+        self._bound = bound
         # What was found in the table that was asked last, and what has been said since the start.
         self._table: RoutingTable[Any] | None = None
         self._found: dict[OwnPlace, PortKey | None] = {}
@@ -41,7 +41,7 @@ class StandIns:
         return self._found[place]
 
     def _choose(self, place: OwnPlace, table: RoutingTable[Any]) -> PortKey | None:
-        chosen, plain = stands_for(place, table, self._ports, self._listener)
+        chosen, plain = stands_for(place, table, self._bound, self._listener)
         said = (place.scheme, place.number, chosen)
         if not plain and said not in self._said:
             self._said.add(said)

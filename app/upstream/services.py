@@ -2,7 +2,7 @@
 
 from weakref import WeakValueDictionary
 
-from routes.graph.backends import SERVICE_NAME, addresses_in
+from routes.graph.backends import SERVICE_NAME, Serving, serving_in, together
 from routes.graph.nodes import Address, ServiceTarget
 from routes.resources.core import EndpointSlice
 from routes.resources.meta import Key
@@ -62,36 +62,42 @@ class ServiceEndpoints:
 class ServicePorts:
     """One Service: the addresses of its ports, by the ports' names."""
 
-    __slots__ = ("__weakref__", "_addresses", "_slices")
+    __slots__ = ("__weakref__", "_addresses", "_serving", "_slices")
 
     def __init__(self) -> None:
         self._slices: dict[Key, EndpointSlice] = {}
-        #: Of those ports that somebody has asked for.
+        #: Of those ports that somebody has asked for, what each slice says and what that comes to.
+        self._serving: dict[str, dict[Key, Serving]] = {}
         self._addresses: dict[str, tuple[Address, ...]] = {}
 
     def at(self, port: str) -> tuple[Address, ...]:
         """Where a port is served now; the same object while that stays so."""
         known = self._addresses.get(port)
         if known is None:
-            known = self._addresses[port] = self._look(port)
+            self._serving[port] = {key: serving_in(each, port) for key, each in self._slices.items()}
+            known = self._addresses[port] = self._all(port)
         return known
 
     def put(self, found: EndpointSlice) -> None:
         """Take a slice for what it was before."""
         self._slices[found.key] = found
-        self._look_again()
+        for port, serving in self._serving.items():
+            serving[found.key] = serving_in(found, port)
+            self._look(port)
 
     def remove(self, key: Key) -> None:
         """Forget a slice."""
         if self._slices.pop(key, None) is not None:
-            self._look_again()
+            for port, serving in self._serving.items():
+                del serving[key]
+                self._look(port)
 
-    def _look_again(self) -> None:
-        for port, known in self._addresses.items():
-            found = self._look(port)
-            if found != known:
-                self._addresses[port] = found
+    def _look(self, port: str) -> None:
+        found = self._all(port)
+        if found != self._addresses[port]:
+            self._addresses[port] = found
 
-    def _look(self, port: str) -> tuple[Address, ...]:
+    def _all(self, port: str) -> tuple[Address, ...]:
         # In whatever order they came: the same slices are the same endpoints.
-        return addresses_in([self._slices[key] for key in sorted(self._slices)], port)
+        serving = self._serving[port]
+        return together(serving[key] for key in sorted(serving))

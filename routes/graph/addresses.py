@@ -38,8 +38,11 @@ def not_reached(gateway: Gateway, sockets: Sockets, options: Options) -> Conditi
     if why := sockets.unusable.get(gateway.key):
         return conditions.gateway_address_not_usable(generation, f"spec.addresses: {why}")
     bound = sockets.addresses.get(gateway.key)
+    waits = sockets.unassigned.get(gateway.key, "")
     if bound is None:
-        return conditions.gateway_pending(generation, "it has no address yet") if options.cluster else None
+        return conditions.gateway_pending(generation, waits or "it has no address yet") if options.cluster else None
+    if waits and not bound:
+        return conditions.gateway_address_not_assigned(generation, waits)
     there = {_comparable(address) for address in bound}
     lost = [value for value in _asked(gateway) if _comparable(value) not in there]
     if lost:
@@ -51,11 +54,6 @@ def not_reached(gateway: Gateway, sockets: Sockets, options: Options) -> Conditi
         message = "it was given no address" if options.cluster else "no address could be bound"
         return conditions.gateway_address_not_assigned(generation, message)
     return None
-
-
-def address_type(address: str) -> str:
-    """``IPAddress`` or ``Hostname``: some load balancers are known by name alone."""
-    return "Hostname" if isinstance(_comparable(address), str) else "IPAddress"
 
 
 def _asked(gateway: Gateway) -> list[str]:

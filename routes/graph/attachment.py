@@ -8,7 +8,7 @@ from routes.graph.hostnames import meeting
 from routes.graph.namespaces import Namespaces
 from routes.graph.nodes import Attachment, Condition, GatewayNode, ListenerNode, ListenerSetNode, ParentNode
 from routes.resources.gateway import SelectingListener
-from routes.resources.http import HTTPRoute, ParentReference, SelectedHTTPRoute
+from routes.resources.http import HTTPRoute, ParentReference, SelectedHTTPRoute, UnreadableHTTPRoute
 from routes.resources.meta import GATEWAY_GROUP, Key
 
 Parent = GatewayNode | ListenerSetNode
@@ -95,20 +95,23 @@ def _selects(gateway: Parent, listener: ListenerNode, route: SelectedHTTPRoute, 
 def _parent(route: HTTPRoute, index: int, ref: ParentReference, parent: Parent, parents: Parents) -> ParentNode:
     attachments: list[Attachment] = []
     misses: list[tuple[int, Condition]] = []
+    generation = route.metadata.generation
+    gateway = parent.gateway if isinstance(parent, ListenerSetNode) else parent.source.key
+    if isinstance(route, UnreadableHTTPRoute):
+        refused = conditions.route_refused(generation, "UnsupportedValue", f"spec.{route.fault}")
+        return ParentNode(ref, index, parent.source.key, gateway, (), (refused,))
     for listener in parent.listeners:
         outcome = _on_listener(route, ref, parent, listener, parents)
         if isinstance(outcome, Attachment):
             attachments.append(outcome)
         elif outcome is not None:
             misses.append(outcome)
-    generation = route.metadata.generation
     if attachments:
         accepted = conditions.route_accepted(generation)
     elif misses:
         accepted = max(misses, key=lambda miss: miss[0])[1]
     else:
         accepted = conditions.route_no_matching_parent(generation, _nothing(ref, parent))
-    gateway = parent.gateway if isinstance(parent, ListenerSetNode) else parent.source.key
     return ParentNode(ref, index, parent.source.key, gateway, tuple(attachments), (accepted,))
 
 
@@ -137,7 +140,9 @@ def _on_listener(
     if not _takes_kind(listener, route):
         return 0, conditions.route_not_allowed(generation, f"listener {source.name} takes no {route.kind}s")
     if not _namespace_allowed(route, parent, listener, parents):
-        message = f"listener {source.name} takes no routes from namespace {route.metadata.namespace}"
+        namespace = route.metadata.namespace or ""
+        doubt = parents.namespaces.doubt(source.allowed_routes.namespaces, namespace)
+        message = f"listener {source.name} takes no routes from namespace {namespace}{doubt}"
         return 1, conditions.route_not_allowed(generation, message)
     hostnames = meeting(source.hostname, route.spec.hostnames)
     if hostnames is None:

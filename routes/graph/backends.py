@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from routes.graph.grants import Grants
 from routes.graph.nodes import Address, BackendNode, BackendProtocol, DNSName, FilterNode, Options, ServiceTarget
@@ -30,6 +31,7 @@ APP_PROTOCOLS = {
 class Services:
     """Everything that a Service's endpoints are found from, indexed once for a build."""
 
+    snapshot: Snapshot
     services: Mapping[Key, Service]
     slices: Mapping[tuple[str, str], Sequence[EndpointSlice]]
     endpoints: Mapping[Key, Endpoints]
@@ -39,17 +41,28 @@ class Services:
     options: Options
 
     @classmethod
-    def of(cls, snapshot: Snapshot, grants: Grants, policies: Policies, options: Options) -> "Services":
-        """Index what ``snapshot`` holds."""
-        slices: dict[tuple[str, str], list[EndpointSlice]] = {}
-        for endpoint_slice in snapshot.of(EndpointSlice).values():
-            name = endpoint_slice.metadata.labels.get(SERVICE_NAME)
-            if name:
-                slices.setdefault((endpoint_slice.metadata.namespace or "", name), []).append(endpoint_slice)
-        workloads: dict[str, list[Workload]] = {}
-        for workload in snapshot.of(Workload).values():
-            workloads.setdefault(workload.metadata.namespace or "", []).append(workload)
-        return cls(snapshot.of(Service), slices, snapshot.of(Endpoints), workloads, grants, policies, options)
+    def of(
+        cls,
+        snapshot: Snapshot,
+        grants: Grants,
+        policies: Policies,
+        options: Options,
+        before: "Services | None" = None,
+        changed: Iterable[Key] = (),
+    ) -> "Services":
+        """Index what ``snapshot`` holds; of what ``before`` has indexed only ``changed`` are not as they were."""
+        if before is None:
+            slices = _by_service(snapshot.of(EndpointSlice).values())
+        elif before.snapshot.of(EndpointSlice) is snapshot.of(EndpointSlice):
+            slices = before.slices
+        else:
+            slices = _with_slices(before, snapshot, changed)
+        if before is not None and before.snapshot.of(Workload) is snapshot.of(Workload):
+            workloads = before.workloads
+        else:
+            workloads = _by_namespace(snapshot.of(Workload).values())
+        endpoints = snapshot.of(Endpoints)
+        return cls(snapshot, snapshot.of(Service), slices, endpoints, workloads, grants, policies, options)
 
     def resolve(
         self, route: HTTPRoute, ref: BackendObjectReference, filters: tuple[FilterNode, ...] = ()
@@ -64,12 +77,11 @@ class Services:
         if (ref.group, ref.kind) != (CORE_GROUP, "Service"):
             message = f"{ref.kind} of group {ref.group!r}: a backend is a Service of the core group"
             return BackendNode(ref, name, reason="InvalidKind", message=message)
-        if not self.grants.permit(route.key, target):
-            message = f"no ReferenceGrant in {namespace} lets {route.key} use {target}"
-            return BackendNode(ref, name, reason="RefNotPermitted", message=message)
+        if refusal := self.grants.refusal(route.key, target):
+            return BackendNode(ref, name, reason="RefNotPermitted", message=refusal)
         service = self.services.get(target)
         if service is None:
-            return BackendNode(ref, name, reason="BackendNotFound", message=f"{target} does not exist")
+            return BackendNode(ref, name, reason="BackendNotFound", message=self.snapshot.absence(target))
         ports = [port for port in service.spec.ports if port.protocol == "TCP"]
         port = next((port for port in ports if port.port == ref.port), None)
         if port is None and not (service.spec.type == "ExternalName" and not service.spec.ports):
@@ -102,7 +114,7 @@ class Services:
         if slices is not None and port is not None:
             # In whatever order they came: the same objects are the same table.
             ordered = sorted(slices, key=lambda each: each.metadata.name)
-            return BackendNode(ref, name, addresses=addresses_in(ordered, port.name))
+            return BackendNode(ref, name, addresses=together(serving_in(each, port.name) for each in ordered))
         endpoints = self.endpoints.get(Key(CORE_GROUP, "Endpoints", namespace, service.metadata.name))
         if endpoints is not None and port is not None:
             return BackendNode(ref, name, addresses=_unique(_in_subsets(endpoints, port)))
@@ -133,31 +145,76 @@ class Services:
         return port.port, hint
 
 
-def addresses_in(slices: Iterable[EndpointSlice], port: str) -> tuple[Address, ...]:
-    """Ready endpoints on the slices' port of the name ``port``, and where there is none those that end but serve.
+def _by_service(slices: Iterable[EndpointSlice]) -> Mapping[tuple[str, str], Sequence[EndpointSlice]]:
+    found: dict[tuple[str, str], list[EndpointSlice]] = {}
+    for endpoint_slice in slices:
+        name = endpoint_slice.metadata.labels.get(SERVICE_NAME)
+        if name:
+            found.setdefault((endpoint_slice.metadata.namespace or "", name), []).append(endpoint_slice)
+    return found
 
-    As kube-proxy has it: ``ready`` and ``serving`` unset count as true, ``terminating`` unset as false, and the ready
-    endpoints of all slices together are the Service's.
+
+def _with_slices(
+    before: Services, snapshot: Snapshot, changed: Iterable[Key]
+) -> Mapping[tuple[str, str], Sequence[EndpointSlice]]:
+    old, new = before.snapshot.of(EndpointSlice), snapshot.of(EndpointSlice)
+    gone = [found for key in changed if (found := old.get(key)) is not None]
+    come = [found for key in changed if (found := new.get(key)) is not None]
+    slices = dict(before.slices)
+    for service in _by_service(gone):
+        left = [each for each in slices[service] if all(each is not one for one in gone)]
+        if left:
+            slices[service] = left
+        else:
+            del slices[service]
+    for service, new_ones in _by_service(come).items():
+        slices[service] = [*slices.get(service, ()), *new_ones]
+    return slices
+
+
+def _by_namespace(workloads: Iterable[Workload]) -> Mapping[str, Sequence[Workload]]:
+    found: dict[str, list[Workload]] = {}
+    for workload in workloads:
+        found.setdefault(workload.metadata.namespace or "", []).append(workload)
+    return found
+
+
+class Serving(NamedTuple):
+    """The endpoints of a port, as kube-proxy has it: those that are ready and, for where there is none, those that end
+    but serve."""
+
+    ready: tuple[Address, ...] = ()
+    ending: tuple[Address, ...] = ()
+
+
+def serving_in(endpoint_slice: EndpointSlice, port: str) -> Serving:
+    """The endpoints of one slice on its port of the name ``port``.
+
+    ``ready`` and ``serving`` unset count as true, ``terminating`` unset as false.
     """
     ready: list[Address] = []
     ending: list[Address] = []
-    for endpoint_slice in slices:
-        if endpoint_slice.address_type == "FQDN":
+    for slice_port in endpoint_slice.ports if endpoint_slice.address_type != "FQDN" else ():
+        if slice_port.name != port or slice_port.port is None:
             continue
-        for slice_port in endpoint_slice.ports:
-            if slice_port.name != port or slice_port.port is None:
+        for endpoint in endpoint_slice.endpoints:
+            conditions = endpoint.conditions
+            if conditions.ready is not False:
+                found = ready
+            elif conditions.terminating and conditions.serving is not False:
+                found = ending
+            else:
                 continue
-            for endpoint in endpoint_slice.endpoints:
-                conditions = endpoint.conditions
-                if conditions.ready is not False:
-                    found = ready
-                elif conditions.terminating and conditions.serving is not False:
-                    found = ending
-                else:
-                    continue
-                # Any of an endpoint's addresses is as good as the other (EndpointSlice, endpoints.addresses).
-                found += (Address(host, slice_port.port) for host in endpoint.addresses)
-    return _unique(ready or ending)
+            # Any of an endpoint's addresses is as good as the other (EndpointSlice, endpoints.addresses).
+            found += (Address(host, slice_port.port) for host in endpoint.addresses)
+    return Serving(tuple(ready), tuple(ending))
+
+
+def together(slices: Iterable[Serving]) -> tuple[Address, ...]:
+    """The endpoints of all slices: the ready ones of all together are the Service's, whichever slice has them."""
+    known = list(slices)
+    ready = [address for serving in known for address in serving.ready]
+    return _unique(ready or (address for serving in known for address in serving.ending))
 
 
 def _in_subsets(endpoints: Endpoints, port: ServicePort) -> Iterable[Address]:

@@ -16,12 +16,9 @@ from routes.graph.namespaces import Namespaces
 from routes.graph.nodes import GatewayClassNode, GatewayNode, Graph, Options, PolicyNode, RouteNode, Sockets
 from routes.graph.policies import Policies, uses, with_ancestors
 from routes.graph.routes import build_route
-from routes.resources.core import Secret
-from routes.resources.extension import Extension
 from routes.resources.gateway import Gateway, ListenerSet
 from routes.resources.http import HTTPRoute
 from routes.resources.meta import Key
-from routes.resources.policy import ReferenceGrant
 from routes.snapshot import Snapshot
 
 _UNKNOWN = Sockets()
@@ -57,9 +54,9 @@ class Frame:
     @classmethod
     def of(cls, snapshot: Snapshot, options: Options, sockets: Sockets) -> "Frame":
         """GatewayClasses, Gateways and their listeners."""
-        grants = Grants(snapshot.of(ReferenceGrant).values())
+        grants = Grants.of(snapshot)
         classes = our_classes(snapshot, options)
-        surroundings = Surroundings(snapshot.of(Secret), grants, options, sockets)
+        surroundings = Surroundings(snapshot, grants, options, sockets)
         gateways = build_gateways(snapshot, classes, Namespaces.of(snapshot), surroundings)
         written = sorted(snapshot.of(Gateway).items())
         sets = sorted(snapshot.of(ListenerSet).items())
@@ -81,11 +78,18 @@ class Frame:
         return Graph(self.classes, gateways, routes, self.foreign, self.foreign_sets, policies)
 
 
-def references_of(snapshot: Snapshot, policies: Policies, options: Options) -> References:
-    """What the rules of routes may name."""
-    grants = Grants(snapshot.of(ReferenceGrant).values())
-    services = Services.of(snapshot, grants, policies, options)
-    return References(services, snapshot.of(Extension), options.extensions)
+def references_of(
+    snapshot: Snapshot,
+    policies: Policies,
+    options: Options,
+    before: References | None = None,
+    changed: Iterable[Key] = (),
+) -> References:
+    """What the rules of routes may name; of what ``before`` has indexed only ``changed`` are not as they were."""
+    grants = Grants.of(snapshot)
+    known = before.services if before is not None else None
+    services = Services.of(snapshot, grants, policies, options, known, changed)
+    return References(services, snapshot, options.extensions)
 
 
 def counted_on(route: RouteNode) -> Iterable[tuple[Key, str]]:

@@ -1,6 +1,5 @@
 """What a reference to a certificate leads to: a pair of certificate and key, or a sentence on why there is none."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from routes.graph.grants import Grants
@@ -8,12 +7,13 @@ from routes.graph.nodes import CertificatePair, Graph, Options
 from routes.resources.core import Secret
 from routes.resources.gateway import SecretObjectReference
 from routes.resources.meta import CORE_GROUP, Key
+from routes.snapshot import Snapshot
 
 
 class NoCertificate(NamedTuple):
     """Why a reference leads to no certificate. ``permitted`` is False where a ReferenceGrant is missing.
 
-    ``secret`` is the Secret that is there and may be used, but for its content.
+    ``secret`` is the Secret that may be used and is there, but for its content, or may be there and cannot be read.
     """
 
     message: str
@@ -22,7 +22,7 @@ class NoCertificate(NamedTuple):
 
 
 def resolve(
-    owner: Key, ref: SecretObjectReference, secrets: Mapping[Key, Secret], grants: Grants, options: Options
+    owner: Key, ref: SecretObjectReference, snapshot: Snapshot, grants: Grants, options: Options
 ) -> CertificatePair | NoCertificate:
     """The pair that ``ref`` of the object ``owner`` leads to.
 
@@ -32,11 +32,11 @@ def resolve(
     target = Key(ref.group, ref.kind, namespace, ref.name)
     if (ref.group, ref.kind) != (CORE_GROUP, "Secret"):
         return NoCertificate(f"{ref.kind} of group {ref.group!r}: a certificate is a Secret of the core group")
-    if not grants.permit(owner, target):
-        return NoCertificate(f"no ReferenceGrant in {namespace} lets {owner} use {target}", permitted=False)
-    secret = secrets.get(target)
+    if refusal := grants.refusal(owner, target):
+        return NoCertificate(refusal, permitted=False)
+    secret = snapshot.of(Secret).get(target)
     if secret is None:
-        return NoCertificate(f"{target} does not exist")
+        return NoCertificate(snapshot.absence(target), secret=target if snapshot.why_unread(target) else None)
     certificate, key = secret.data.get("tls.crt", b""), secret.data.get("tls.key", b"")
     if not certificate or not key:
         missing = " and ".join(name for name in ("tls.crt", "tls.key") if not secret.data.get(name))

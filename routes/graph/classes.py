@@ -6,7 +6,7 @@ from itertools import chain
 from routes.graph import conditions
 from routes.graph.nodes import Condition, GatewayClassNode, Options
 from routes.resources.core import CustomResourceDefinition
-from routes.resources.gateway import GatewayClass, GatewayClassSpec
+from routes.resources.gateway import GatewayClass, GatewayClassSpec, UnreadableGatewayClass
 from routes.resources.meta import GATEWAY_GROUP, V1ALPHA1_GROUP, ObjectMeta
 from routes.snapshot import Snapshot
 
@@ -44,6 +44,8 @@ def our_classes(snapshot: Snapshot, options: Options) -> dict[str, GatewayClassN
 def _accepted(source: GatewayClass) -> Condition:
     """No kind of object holds parameters for us: a class that names one asks for what it would not get."""
     generation = source.metadata.generation
+    if isinstance(source, UnreadableGatewayClass):
+        return conditions.class_invalid_parameters(generation, f"spec.{source.fault}")
     ref = source.spec.parameters_ref
     if ref is None:
         return conditions.class_accepted(generation)

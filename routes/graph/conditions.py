@@ -56,6 +56,11 @@ def gateway_invalid_parameters(generation: int, message: str) -> Condition:
     return Condition("Accepted", False, "InvalidParameters", message, generation)
 
 
+def gateway_invalid(generation: int, message: str) -> Condition:
+    """A part of the Gateway cannot be read, so that nobody knows what was asked for."""
+    return Condition("Accepted", False, "Invalid", message, generation)
+
+
 def gateway_unsupported_address(generation: int, message: str) -> Condition:
     """An address is of a type that we do not have."""
     return Condition("Accepted", False, "UnsupportedAddress", message, generation)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from routes.graph.protocols import OVER_TCP, ROUTE_KINDS
-from routes.resources.gateway import Listener
+from routes.resources.gateway import Listener, UnreadableListener
 
 
 class Conflict(NamedTuple):
@@ -23,16 +23,16 @@ def inside(listeners: Sequence[Listener]) -> list[Conflict | None]:
     """For each listener of one Gateway its conflict with others of the same Gateway, if it has one.
 
     Nobody wins: "the implementation MUST NOT pick one conflicting Listener as the winner". Protocols that are not
-    served take no part.
+    served take no part, nor do listeners of which nobody knows what they are for.
     """
     protocols: dict[int, set[str]] = {}
     for listener in listeners:
-        if listener.protocol in ROUTE_KINDS:
+        if _takes_part(listener):
             protocols.setdefault(listener.port, set()).add(listener.protocol)
-    names = Counter((one.port, one.protocol, one.hostname or "") for one in listeners)
+    names = Counter((one.port, one.protocol, one.hostname or "") for one in listeners if _takes_part(one))
     found: list[Conflict | None] = []
     for listener in listeners:
-        if listener.protocol not in ROUTE_KINDS:
+        if not _takes_part(listener):
             found.append(None)
         elif len(protocols[listener.port]) > 1:
             others = " and ".join(sorted(protocols[listener.port]))
@@ -54,14 +54,14 @@ class Claims:
     def __init__(self, listeners: Iterable[Listener]) -> None:
         self._ports: dict[int, tuple[set[str], set[str]]] = {}
         for listener in listeners:
-            if listener.protocol in ROUTE_KINDS:
+            if _takes_part(listener):
                 protocols, hostnames = self._ports.setdefault(listener.port, (set(), set()))
                 protocols.add(listener.protocol)
                 hostnames.add(listener.hostname or "")
 
     def claim(self, listener: Listener) -> Conflict | None:
         """Take what ``listener`` wants, or say what is in the way. A protocol that is not served takes nothing."""
-        if listener.protocol not in OVER_TCP:
+        if listener.protocol not in OVER_TCP or isinstance(listener, UnreadableListener):
             return None
         hostname = listener.hostname or ""
         taken = self._ports.get(listener.port)
@@ -77,3 +77,7 @@ class Claims:
             return Conflict("HostnameConflict", f"{hostname or 'any host'} is taken on port {listener.port}")
         hostnames.add(hostname)
         return None
+
+
+def _takes_part(listener: Listener) -> bool:
+    return listener.protocol in ROUTE_KINDS and not isinstance(listener, UnreadableListener)

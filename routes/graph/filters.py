@@ -1,6 +1,6 @@
 """What filters refer to: the backends of mirrors and authorization servers, and the objects of ExtensionRefs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from routes.graph.backends import Services
@@ -10,6 +10,7 @@ from routes.resources.extension import Extension
 from routes.resources.filters import HTTPRouteFilter, LocalObjectReference
 from routes.resources.http import HTTPBackendRef, HTTPRoute
 from routes.resources.meta import Key
+from routes.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class References:
     """Everything that a route's rules may name. ``kinds`` are those an ExtensionRef may be of."""
 
     services: Services
-    extensions: Mapping[Key, Extension]
+    snapshot: Snapshot
     kinds: frozenset[tuple[str, str]]
 
     def backend(self, route: HTTPRoute, ref: HTTPBackendRef) -> BackendNode:
@@ -44,7 +45,7 @@ class References:
         if (ref.group, ref.kind) not in self.kinds:
             message = f"{ref.kind} of group {ref.group!r}: no filter is configured by objects of this kind"
             return FilterNode(filter_, unsupported=message, reason="InvalidKind")
-        found = self.extensions.get(key)
+        found = self.snapshot.of(Extension).get(key)
         if found is None:
-            return FilterNode(filter_, unsupported=f"{key} does not exist", reason="BackendNotFound")
+            return FilterNode(filter_, unsupported=self.snapshot.absence(key), reason="BackendNotFound")
         return FilterNode(filter_, extension=found)

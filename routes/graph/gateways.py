@@ -30,6 +30,7 @@ from routes.resources.gateway import (
     ListenerTLSConfig,
     RouteNamespaces,
     SelectingListener,
+    UnreadableGateway,
 )
 from routes.resources.meta import GATEWAY_GROUP, Key, LabelSelector, ObjectMeta
 from routes.snapshot import Snapshot
@@ -154,6 +155,8 @@ def _refusal(source: Gateway, class_: GatewayClassNode | None) -> Condition | No
     if class_ is not None and not class_.accepted:
         message = f"{class_.source.key} is not accepted: {class_.conditions[0].message}"
         return conditions.gateway_invalid_parameters(generation, message)
+    if isinstance(source, UnreadableGateway):
+        return conditions.gateway_invalid(generation, f"spec.{source.fault}")
     infrastructure = source.spec.infrastructure
     if infrastructure is not None and infrastructure.parameters_ref is not None:
         ref = infrastructure.parameters_ref
@@ -192,7 +195,7 @@ def _refs_resolved(source: Gateway, listeners: Iterable[ListenerNode], surroundi
     ref = source.spec.tls.backend.client_certificate_ref if source.spec.tls and source.spec.tls.backend else None
     if ref is not None:
         field = "spec.tls.backend.clientCertificateRef"
-        found = resolve(source.key, ref, surroundings.secrets, surroundings.grants, surroundings.options)
+        found = resolve(source.key, ref, surroundings.snapshot, surroundings.grants, surroundings.options)
         if not isinstance(found, NoCertificate):
             return conditions.gateway_unsupported_value(generation, f"{field}: backends are shown no certificate")
         if found.permitted:

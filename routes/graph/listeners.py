@@ -1,6 +1,6 @@
 """Listeners one by one: whether each is valid, what may attach to it, and its conditions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from routes.graph import certificates, conditions
@@ -10,16 +10,15 @@ from routes.graph.grants import Grants
 from routes.graph.nodes import CertificatePair, Condition, ListenerNode, Options, Sockets
 from routes.graph.protocols import ROUTE_KINDS
 from routes.graph.sentences import together
-from routes.resources.core import Secret
-from routes.resources.gateway import Gateway, Listener, ListenerSet, RouteGroupKind
-from routes.resources.meta import Key
+from routes.resources.gateway import Gateway, Listener, ListenerSet, RouteGroupKind, UnreadableListener
+from routes.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a listener is judged by, beside the object that it stands in and its Gateway."""
 
-    secrets: Mapping[Key, Secret]
+    snapshot: Snapshot
     grants: Grants
     options: Options
     sockets: Sockets
@@ -71,7 +70,7 @@ def _listener(
     if listener.protocol == "HTTPS" and listener.tls is not None:
         for ref in listener.tls.certificate_refs:
             found = certificates.resolve(
-                owner.key, ref, surroundings.secrets, surroundings.grants, surroundings.options
+                owner.key, ref, surroundings.snapshot, surroundings.grants, surroundings.options
             )
             if not isinstance(found, NoCertificate):
                 pairs.append(found)
@@ -116,6 +115,8 @@ def _listener(
 
 
 def _accepted(generation: int, gateway: Gateway, listener: Listener, conflict: Conflict | None) -> Condition:
+    if isinstance(listener, UnreadableListener):
+        return conditions.listener_unsupported_value(generation, listener.fault)
     if conflict:
         return conditions.listener_conflict_refused(generation, *conflict)
     if listener.protocol not in ROUTE_KINDS:
@@ -150,6 +151,8 @@ def _asks_for_client_certificates(gateway: Gateway, listener: Listener) -> bool:
 def _supported_kinds(listener: Listener) -> tuple[tuple[RouteGroupKind, ...], list[str]]:
     """The kinds that may attach, and the names of those that allowedRoutes asks for in vain."""
     possible = ROUTE_KINDS.get(listener.protocol, ())
+    if isinstance(listener, UnreadableListener):
+        return (), []  # whom it would let in is not known
     wanted = listener.allowed_routes.kinds
     if not wanted:
         return possible, []

@@ -45,6 +45,7 @@ def build_sets(
         namespace = source.metadata.namespace or ""
         if not namespaces.admit(allowed, home, namespace):
             message = f"{gateway.key} takes no ListenerSets from namespace {namespace}"
+            message += namespaces.doubt(allowed, namespace)
             refusal = conditions.set_not_allowed(source.metadata.generation, message)
             nodes.append(ListenerSetNode(source, gateway.key, (), refusal, attached=False))
             continue

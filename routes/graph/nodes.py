@@ -60,15 +60,17 @@ class Sockets:
 
     ``refused``: why a port of a Gateway is not open, by Gateway and port number. ``addresses``: where a Gateway is
     reached, by IP address or, before a cluster, by host name; of a Gateway that is not in it nothing is known yet.
-    ``unusable``: why a Gateway cannot have addresses that it asks for. ``certificates``: those that listeners have, by
-    Secret, for which they stand in when its content turns bad. A graph gives back those that it took, so that they
-    change nothing until something else does; and so they are not compared.
+    ``unusable``: why a Gateway cannot have addresses that it asks for. ``unassigned``: what one that has none waits
+    for, or why it gets none. ``certificates``: those that listeners have, by Secret, for which they stand in when its
+    content turns bad. A graph gives back those that it took, so that they change nothing until something else does; and
+    so they are not compared.
     """
 
     refused: Mapping[tuple[Key, int], str] = field(default_factory=dict)
     addresses: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)
     certificates: Mapping[Key, CertificatePair] = field(default_factory=dict, compare=False)
     unusable: Mapping[Key, str] = field(default_factory=dict)
+    unassigned: Mapping[Key, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """BackendTLSPolicies: which Services are spoken to by TLS, whom their certificates must name, and who says so."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from routes.graph import conditions
@@ -27,22 +27,42 @@ class Policies:
 
     nodes: Mapping[Key, PolicyNode]
     _by_target: Mapping[Target, Sequence[Key]]
+    #: The policies by the objects that their nodes follow from, beside other policies.
+    _by_object: Mapping[Key, Sequence[Key]]
 
     @classmethod
     def of(cls, snapshot: Snapshot, options: Options) -> "Policies":
         """The nodes of all policies in ``snapshot``, as yet without ancestors."""
+        return cls({}, {}, {}).after(snapshot, options, None)
+
+    def after(self, snapshot: Snapshot, options: Options, changed: Collection[Key] | None) -> "Policies":
+        """The same for another ``snapshot``, in which only ``changed`` are not as they were; None is everything.
+
+        Itself where nothing has become of it.
+        """
+        if changed is not None and all(key.kind != "BackendTLSPolicy" for key in changed):
+            anew: dict[Key, PolicyNode] = {}
+            for key in {policy for each in changed for policy in self._by_object.get(each, ())}:
+                source = self.nodes[key].source
+                node = policy_node(source, _rivals(source, self._by_target), snapshot, options)
+                if node != self.nodes[key]:
+                    anew[key] = node
+            return Policies({**self.nodes, **anew}, self._by_target, self._by_object) if anew else self
         sources = snapshot.of(BackendTLSPolicy)
         wanted: dict[Target, list[Key]] = {}
         for source in sorted(sources.values(), key=seniority):
             for target in source.spec.target_refs:
                 if _is_service(target):
                     wanted.setdefault(_target(source, target), []).append(source.key)
-        services, config_maps = snapshot.of(Service), snapshot.of(ConfigMap)
         nodes = {
-            key: policy_node(source, _rivals(source, wanted), services, config_maps, options)
+            key: policy_node(source, _rivals(source, wanted), snapshot, options)
             for key, source in sorted(sources.items())
         }
-        return cls(nodes, wanted)
+        by_object: dict[Key, list[Key]] = {}
+        for key, source in sources.items():
+            for each in _named(source):
+                by_object.setdefault(each, []).append(key)
+        return Policies(nodes, wanted, by_object)
 
     def for_port(self, service: Key, port: str) -> PolicyNode | None:
         """The policy of one port of a Service: one that names the port comes before one for all ports."""
@@ -55,13 +75,12 @@ class Policies:
 def policy_node(
     policy: BackendTLSPolicy,
     rivals: Mapping[Target, Key],
-    services: Mapping[Key, Service],
-    config_maps: Mapping[Key, ConfigMap],
+    snapshot: Snapshot,
     options: Options,
 ) -> PolicyNode:
     """What comes of a policy. ``rivals`` are the policies that go before it, by what it wants as well."""
     generation = policy.metadata.generation
-    authorities, refused = _authorities(policy, config_maps, options)
+    authorities, refused = _authorities(policy, snapshot, options)
     validation = policy.spec.validation
     well_known = validation.well_known_ca_certificates
     invalid = policy.fault if isinstance(policy, UnreadableBackendTLSPolicy) else ""
@@ -69,7 +88,7 @@ def policy_node(
         invalid = f"wellKnownCACertificates: {well_known} is not known, only System is"
     elif validation.ca_certificate_refs is not None and not authorities:
         invalid = "; ".join(message for _, message in refused)
-    absent = [fault for target in policy.spec.target_refs if (fault := _absence(policy, target, services))]
+    absent = [fault for target in policy.spec.target_refs if (fault := _absence(policy, target, snapshot))]
     accepted: Condition
     if len(absent) == len(policy.spec.target_refs):
         accepted = conditions.policy_target_not_found(generation, "; ".join(absent))
@@ -140,6 +159,14 @@ def _services(route: RouteNode) -> Iterable[Key]:
                 yield Key(CORE_GROUP, "Service", namespace, backend.ref.name)
 
 
+def _named(policy: BackendTLSPolicy) -> set[Key]:
+    """The objects that a policy's node follows from, beside other policies."""
+    namespace = policy.metadata.namespace or ""
+    refs = policy.spec.validation.ca_certificate_refs or ()
+    found = {_target(policy, target)[0] for target in policy.spec.target_refs if _is_service(target)}
+    return found | {Key(ref.group, ref.kind, namespace, ref.name) for ref in refs}
+
+
 def _is_service(target: PolicyTargetReference) -> bool:
     return (target.group, target.kind) == (CORE_GROUP, "Service")
 
@@ -158,28 +185,26 @@ def _rivals(policy: BackendTLSPolicy, wanted: Mapping[Target, Sequence[Key]]) ->
     return {target: wanted[target][0] for target in targets if wanted[target][0] != policy.key}
 
 
-def _absence(policy: BackendTLSPolicy, target: PolicyTargetReference, services: Mapping[Key, Service]) -> str:
+def _absence(policy: BackendTLSPolicy, target: PolicyTargetReference, snapshot: Snapshot) -> str:
     """Why a target is not there, "" if it is."""
     if not _is_service(target):
         return f"{target.kind} of group {target.group!r}: a policy is for Services of the core group"
     key, port = _target(policy, target)
-    service = services.get(key)
+    service = snapshot.of(Service).get(key)
     if service is None:
-        return f"{key} does not exist"
+        return snapshot.absence(key)
     if port is not None and all(each.name != port for each in service.spec.ports):
         known = ", ".join(each.name for each in service.spec.ports if each.name) or "none with a name"
         return f"{key} has no port {port}: it has {known}"
     return ""
 
 
-def _authorities(
-    policy: BackendTLSPolicy, config_maps: Mapping[Key, ConfigMap], options: Options
-) -> tuple[str, list[tuple[str, str]]]:
+def _authorities(policy: BackendTLSPolicy, snapshot: Snapshot, options: Options) -> tuple[str, list[tuple[str, str]]]:
     """The certificates that can be used, one after the other, and for each that cannot the reason and a sentence."""
     found: list[str] = []
     refused: list[tuple[str, str]] = []
     for index, ref in enumerate(policy.spec.validation.ca_certificate_refs or ()):
-        text, reason, fault = _authority(policy, ref, config_maps, options)
+        text, reason, fault = _authority(policy, ref, snapshot, options)
         if fault:
             refused.append((reason, f"caCertificateRefs[{index}]: {fault}"))
         else:
@@ -188,16 +213,16 @@ def _authorities(
 
 
 def _authority(
-    policy: BackendTLSPolicy, ref: LocalObjectReference, config_maps: Mapping[Key, ConfigMap], options: Options
+    policy: BackendTLSPolicy, ref: LocalObjectReference, snapshot: Snapshot, options: Options
 ) -> tuple[str, str, str]:
     """The certificates, or a reason and a sentence."""
     if (ref.group, ref.kind) != (CORE_GROUP, "ConfigMap"):
         fault = f"{ref.kind} of group {ref.group!r}: authorities are in a ConfigMap of the core group"
         return "", "InvalidKind", fault
     key = Key(CORE_GROUP, "ConfigMap", policy.metadata.namespace or "", ref.name)
-    config = config_maps.get(key)
+    config = snapshot.of(ConfigMap).get(key)
     if config is None:
-        return "", "InvalidCACertificateRef", f"{key} does not exist"
+        return "", "InvalidCACertificateRef", snapshot.absence(key)
     text = config.data.get(AUTHORITIES, "")
     if not text:
         return "", "InvalidCACertificateRef", f"{key} has no {AUTHORITIES}"

@@ -15,10 +15,11 @@ from routes.graph.attachment import Parents, attach
 from routes.graph.backends import SERVICE_NAME
 from routes.graph.build import Frame, counted_on, references_of
 from routes.graph.gateways import with_attached_routes
+from routes.graph.listenersets import parent_of
 from routes.graph.namespaces import Namespaces
 from routes.graph.nodes import GatewayNode, Graph, ListenerNode, Options, RouteNode, Sockets
 from routes.graph.policies import Policies, services_of, uses, with_ancestors
-from routes.graph.routes import build_route
+from routes.graph.routes import build_route, on_parents
 from routes.resources.core import (
     ConfigMap,
     CustomResourceDefinition,
@@ -57,6 +58,9 @@ class Step:
 
 
 _UNKNOWN = Sockets()
+#: What stands for a kind where routes are found by their parents, and for those that any Gateway may be a parent of.
+_PARENT = "parent"
+_ANYWHERE = Key("", _PARENT, "", "")
 
 
 class Rebuilding:
@@ -80,42 +84,54 @@ class Rebuilding:
 
     def weight(self, snapshot: Snapshot, changed: Collection[Key]) -> int:
         """About how many routes are built anew where ``changed`` are not as they were, with what copying costs."""
+        if snapshot.unread != self._snapshot.unread:
+            return len(self._graph.routes) + len(changed)
         copying = len(self._graph.routes) // 1000
         changes = [_Change(self._snapshot.get(key), snapshot.get(key)) for key in changed]
-        if any(change.of(*_FRAME) for change in changes):
+        if any(change.of(GatewayClass, Namespace) for change in changes):
             return len(self._graph.routes) + len(changed)
-        return len(self._affected(changes, snapshot)) + len(changed) + copying
+        parents: set[Key] = set()
+        for change in changes:
+            parents.update(*(_parents_in(resource) for resource in change if resource is not None))
+        if any(change.of(Gateway) for change in changes):
+            parents.add(_ANYWHERE)
+        moved = sum(sum(1 for _ in self._named(parent)) for parent in parents)
+        return moved + len(self._affected(changes, snapshot)) + len(changed) + copying
 
     def build(self, snapshot: Snapshot, changed: Collection[Key], sockets: Sockets = _UNKNOWN) -> Step:
         """The graph of ``snapshot``, in which of all objects only ``changed`` are not as they were in the last one."""
         changes = [_Change(self._snapshot.get(key), snapshot.get(key)) for key in changed]
-        stale = self._affected(changes, snapshot)
+        # What cannot be read changes when permissions do: hardly ever, and then it may concern everything.
+        all_ = snapshot.unread != self._snapshot.unread
+        stale = set(snapshot.of(HTTPRoute)) if all_ else set()
+        stale |= self._affected(changes, snapshot)
+        moved: set[Key] = set()
         frame, policies = self._frame, self._policies
-        if sockets != self._sockets or any(change.of(*_FRAME) for change in changes):
+        if all_ or sockets != self._sockets or any(change.of(*_FRAME) for change in changes):
             frame = Frame.of(snapshot, self._options, sockets)
             for key in frame.gateways.keys() & self._frame.gateways.keys():
                 if frame.gateways[key] == self._frame.gateways[key]:
                     frame.gateways[key] = self._frame.gateways[key]
-            stale |= self._moved(frame, changes, snapshot)
+            moved = self._moved(frame, changes, snapshot)
             self._parents = Parents.of(frame.gateways, Namespaces.of(snapshot))
-        if any(change.of(*_POLICIES) for change in changes):
-            found = Policies.of(snapshot, self._options)
-            if found.nodes or policies.nodes:
+        if all_ or any(change.of(*_POLICIES) for change in changes):
+            found = policies.after(snapshot, self._options, None if all_ else changed)
+            if found is not policies and (found.nodes or policies.nodes):
                 policies = found
                 for key in found.nodes.keys() | self._policies.nodes.keys():
                     old, new = self._policies.nodes.get(key), found.nodes.get(key)
-                    if old != new:
+                    if old is not new and old != new:
                         for node in (old, new):
                             stale.update(*(self._named(service) for service in (services_of(node) if node else ())))
-        if policies is not self._policies or any(change.of(*_BACKENDS) for change in changes):
-            self._references = references_of(snapshot, policies, self._options)
+        if all_ or policies is not self._policies or any(change.of(*_BACKENDS) for change in changes):
+            self._references = references_of(snapshot, policies, self._options, self._references, changed)
         self._snapshot, self._sockets = snapshot, sockets
-        return self._step(frame, policies, stale)
+        return self._step(frame, policies, stale, moved)
 
-    def _step(self, frame: Frame, policies: Policies, stale: Collection[Key]) -> Step:
-        """Build the routes of ``stale`` anew, and put all together."""
+    def _step(self, frame: Frame, policies: Policies, stale: Collection[Key], moved: Collection[Key]) -> Step:
+        """Build the routes of ``stale`` anew, attach those of ``moved``, and put all together."""
         before, routes = self._graph.routes, self._graph.routes
-        anew = self._rebuilt(stale)
+        anew = self._rebuilt(stale, moved)
         if anew:
             routes = dict(before)
             for key, node in anew.items():
@@ -142,14 +158,18 @@ class Rebuilding:
         self._graph = Graph(frame.classes, gateways, routes, frame.foreign, frame.foreign_sets, finished)
         return Step(self._graph, anew.keys(), others)
 
-    def _rebuilt(self, stale: Collection[Key]) -> dict[Key, RouteNode | None]:
-        """Those nodes of ``stale`` that have become others; None where the route is gone."""
+    def _rebuilt(self, stale: Collection[Key], moved: Collection[Key]) -> dict[Key, RouteNode | None]:
+        """Those nodes that have become others; None where the route is gone. Rules of ``moved`` are as they were."""
         anew: dict[Key, RouteNode | None] = {}
         sources = self._snapshot.of(HTTPRoute)
         # In the order of tuples, but in half the time, during which nothing else gets at the interpreter.
-        for key in sorted(stale, key="\0".join):
+        for key in sorted({*stale, *moved}, key="\0".join):
             source, old = sources.get(key), self._graph.routes.get(key)
-            node = build_route(source, attach(source, self._parents), self._references) if source is not None else None
+            node: RouteNode | None = None
+            if source is not None and old is not None and key not in stale:
+                node = on_parents(source, attach(source, self._parents), old.rules)
+            elif source is not None:
+                node = build_route(source, attach(source, self._parents), self._references)
             if node != old:
                 anew[key] = node
         return anew
@@ -188,6 +208,8 @@ class Rebuilding:
                 case ReferenceGrant():
                     grants.add(namespace)
         for key in self._users if workloads or grants else ():
+            if key.kind == _PARENT:
+                continue
             if key.namespace in grants:
                 stale.update(user for user in self._named(key) if user.namespace != key.namespace)
             if key.namespace in workloads and _names_ports(snapshot.of(Service).get(key)):
@@ -196,23 +218,23 @@ class Rebuilding:
 
     def _moved(self, frame: Frame, changes: "Iterable[_Change]", snapshot: Snapshot) -> set[Key]:
         """The routes that may be on other listeners than before, or not for the same reasons."""
-        names: set[tuple[str, str]] = set()
+        moved: set[Key] = set()
         for key in frame.gateways.keys() | self._frame.gateways.keys():
             old, new = self._frame.gateways.get(key), frame.gateways.get(key)
-            if old is not new and (old is None or new is None or _attachable(old) != _attachable(new)):
-                for gateway in filter(None, (old, new)):
-                    names.add((key.namespace, key.name))
-                    names.update((each.source.key.namespace, each.source.key.name) for each in gateway.listener_sets)
+            if old is new:
+                continue
+            before, after = (_attachable(gateway) if gateway is not None else {} for gateway in (old, new))
+            for parent in before.keys() | after.keys():
+                if before.get(parent) != after.get(parent):
+                    moved.update(self._named(parent))
+                    if parent == _parent(key):
+                        moved.update(self._named(_ANYWHERE))
         relabelled = {
             resource.metadata.name for change in changes for resource in change if isinstance(resource, Namespace)
         }
-        if not names and not relabelled:
-            return set()
-        return {
-            key
-            for key, route in snapshot.of(HTTPRoute).items()
-            if key.namespace in relabelled or (names and _may_be_on(route, names))
-        }
+        if relabelled:
+            moved.update(key for key in snapshot.of(HTTPRoute) if key.namespace in relabelled)
+        return moved
 
     def _named(self, key: Key) -> Iterable[Key]:
         """The routes that name an object."""
@@ -263,25 +285,38 @@ def _recount(counts: "Counter[T]", old: Iterable[T], new: Iterable[T]) -> set[T]
     return gone ^ come
 
 
-def _attachable(gateway: GatewayNode) -> object:
-    """All of a Gateway that a route's attachments follow from: not what became of its sockets and certificates."""
+def _parent(key: Key) -> Key:
+    """What routes that name a Gateway or ListenerSet are found by: of one name there may be several."""
+    return Key("", _PARENT, key.namespace, key.name)
+
+
+def _parents_in(resource: Resource) -> Iterator[Key]:
+    """The parents that are not what they were where ``resource`` is not."""
+    if isinstance(resource, Gateway | ListenerSet):
+        yield _parent(resource.key)
+    if isinstance(resource, ListenerSet):
+        yield _parent(parent_of(resource))
+
+
+def _attachable(gateway: GatewayNode) -> dict[Key, object]:
+    """All of a Gateway and its ListenerSets that a route's attachments follow from: not what became of its sockets and
+    certificates, nor its addresses."""
 
     def listeners(of: Iterable[ListenerNode]) -> object:
         return tuple((listener.source, listener.supported_kinds) for listener in of)
 
-    sets = tuple(
-        (each.source, listeners(each.listeners), "" if each.listeners else each.conditions[0].message)
+    found: dict[Key, object] = {
+        _parent(each.source.key): (
+            each.source.key,
+            listeners(each.listeners),
+            "" if each.listeners else each.conditions[0].message,
+        )
         for each in gateway.listener_sets
-    )
-    return gateway.source, gateway.default, listeners(gateway.listeners), sets
-
-
-def _may_be_on(route: HTTPRoute, names: Collection[tuple[str, str]]) -> bool:
-    """Whether one of the Gateways and ListenerSets of these names (and namespaces) may be a route's parent."""
-    if isinstance(route, SelectedHTTPRoute) or not route.spec.parent_refs or route.spec.use_default_gateways == "All":
-        return True
-    home = route.metadata.namespace or ""
-    return any((ref.namespace or home, ref.name) in names for ref in route.spec.parent_refs)
+    }
+    mine = _parent(gateway.source.key)
+    own = gateway.source.key, gateway.source.spec.default_scope, gateway.default, listeners(gateway.listeners)
+    # A set may bear the name of its Gateway.
+    return {**found, mine: (own, found.get(mine))}
 
 
 def _names_ports(service: Service | None) -> bool:
@@ -290,8 +325,12 @@ def _names_ports(service: Service | None) -> bool:
 
 
 def _named_by(route: HTTPRoute) -> Iterator[Key]:
-    """The objects that a route's rules name."""
+    """The objects that a route names: its parents, and those that its rules name."""
     home = route.metadata.namespace or ""
+    if isinstance(route, SelectedHTTPRoute) or not route.spec.parent_refs or route.spec.use_default_gateways == "All":
+        yield _ANYWHERE
+    for parent in route.spec.parent_refs:
+        yield Key("", _PARENT, parent.namespace or home, parent.name)
     for rule in route.spec.rules:
         filters = (*rule.filters, *(filter_ for backend in rule.backend_refs for filter_ in backend.filters))
         for ref in (*rule.backend_refs, *_references(filters)):

@@ -19,8 +19,8 @@ from routes.graph.nodes import (
 from routes.graph.shadows import Shadows
 from routes.graph.support import can_look_up
 from routes.problems import Problem, Severity
-from routes.resources.gateway import ListenerSet
-from routes.resources.http import SelectedHTTPRoute
+from routes.resources.gateway import ListenerSet, UnreadableGateway
+from routes.resources.http import SelectedHTTPRoute, UnreadableHTTPRoute
 from routes.resources.meta import GATEWAY_GROUP, Key
 
 #: Reasons for which a parent refuses a route that are told rule by rule.
@@ -83,6 +83,9 @@ class Names:
 
 def review_route(route: RouteNode, names: Names) -> Iterator[Problem]:
     """The problems of one route, but for what other routes keep from it (:class:`~routes.graph.shadows.Shadows`)."""
+    if isinstance(route.source, UnreadableHTTPRoute):
+        yield Problem(f"UnsupportedValue: {route.source.fault}", key=route.source.key, field="spec")
+        return
     yield from _parents(route, names)
     if route.parents:
         yield from _rules(route)
@@ -106,6 +109,8 @@ def _problem(condition: Condition, key: Key, field: str) -> Problem:
 
 
 def _gateway(gateway: GatewayNode) -> Iterator[Problem]:
+    if isinstance(gateway.source, UnreadableGateway):
+        yield Problem(f"Invalid: {gateway.source.fault}", key=gateway.source.key, field="spec")
     for condition in gateway.conditions:
         field = _GATEWAY_FIELDS.get(condition.reason)
         if condition.status or field is None:
@@ -261,9 +266,14 @@ class Reviewing:
         if others:
             self._others = tuple(review_parents(graph))
             names = Names.of(graph)
-            if names != self._names:
-                self._names, changed_names = names, graph.routes
-                self._review(graph, changed_names)
+            # A route that named what is there now has a problem that says so; one that named a Gateway of ours that is
+            # gone has changed itself.
+            come = (names.known | names.others) - self._names.known - self._names.others
+            gone = self._names.others - names.known - names.others
+            self._names = names
+            for other, keys in ((come, list(self._of_routes)), (gone, list(graph.routes))):
+                if other:
+                    self._review(graph, [key for key in keys if _names_any(graph.routes.get(key), other)])
         self._review(graph, changed)
         shadowed = self._shadows.follow(graph.routes, changed)
         return chain(self._others, *self._of_routes.values(), *shadowed.values())
@@ -276,3 +286,11 @@ class Reviewing:
                 self._of_routes[key] = problems
             else:
                 self._of_routes.pop(key, None)
+
+
+def _names_any(route: RouteNode | None, names: Collection[tuple[str, str, str]]) -> bool:
+    """Whether one of a route's parentRefs is among ``names``."""
+    if route is None:
+        return False
+    home = route.source.metadata.namespace or ""
+    return any((ref.kind, ref.namespace or home, ref.name) in names for ref in route.source.spec.parent_refs)

@@ -18,6 +18,11 @@ from routes.resources.http import HTTPRoute, HTTPRouteRule
 def build_route(route: HTTPRoute, parents: tuple[ParentNode, ...], references: References) -> RouteNode:
     """The node of ``route`` on ``parents``, whose conditions are completed by what its rules add to them."""
     rules = tuple(_rule(route, index, rule, references) for index, rule in enumerate(route.spec.rules))
+    return on_parents(route, parents, rules)
+
+
+def on_parents(route: HTTPRoute, parents: tuple[ParentNode, ...], rules: tuple[RuleNode, ...]) -> RouteNode:
+    """The same where the nodes of its rules are known."""
     generation = route.metadata.generation
     refused = _refused(generation, rules)
     resolved, partially = _resolved(generation, rules), tuple(_partially_invalid(generation, rules))

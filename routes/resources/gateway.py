@@ -70,6 +70,12 @@ class GatewayClass(Resource):
     spec: GatewayClassSpec
 
 
+class UnreadableGatewayClass(GatewayClass):
+    """A class of which ``fault`` says what cannot be read."""
+
+    fault: str
+
+
 class SecretObjectReference(Model):
     """A Secret, or another object with a certificate; ``namespace`` None is that of the object that names it."""
 
@@ -173,6 +179,12 @@ class Listener(Model):
         if self.hostname is not None and self.protocol in _WITHOUT_HOSTNAME:
             raise refuse(f"must not be set where protocol is {self.protocol}, which has no host names", "hostname")
         return self
+
+
+class UnreadableListener(Listener):
+    """A listener of which ``fault`` says what cannot be read; only its name is known, and perhaps port and protocol."""
+
+    fault: str
 
 
 class SelectingListener(Listener):
@@ -325,6 +337,12 @@ class Gateway(Resource):
     api_version: str = f"{GATEWAY_GROUP}/v1"
     kind: Literal["Gateway"] = "Gateway"
     spec: GatewaySpec
+
+
+class UnreadableGateway(Gateway):
+    """A Gateway of which ``fault`` says what cannot be read, beside listeners; the rest is as it was written."""
+
+    fault: str
 
 
 class ParentGatewayReference(Model):

@@ -246,6 +246,12 @@ class HTTPRoute(Resource):
     spec: HTTPRouteSpec
 
 
+class UnreadableHTTPRoute(HTTPRoute):
+    """A route of which ``fault`` says what cannot be read; only parents that can be are known of it."""
+
+    fault: str
+
+
 class GatewayReference(Model):
     """A Gateway by name and namespace."""
 

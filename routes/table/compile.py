@@ -45,6 +45,8 @@ class Compiler(Generic[H]):
         self._routes: Mapping[Key, RouteNode] = {}
         self._handlers: dict[Key, Sequence[H]] = dict(handlers)
         self._hosts: dict[ListenerKey, tuple[str, HostMap[VirtualHost[H]]]] = {}
+        #: All listeners of the last graph, valid or not.
+        self._there: set[ListenerKey] = set()
 
     @property
     def handlers(self) -> Mapping[Key, Sequence[H]]:
@@ -64,7 +66,9 @@ class Compiler(Generic[H]):
             # A listener that is new, or for another hostname, begins with nothing.
             hosts[place] = known if known is not None and known[0] == hostname else (hostname, HostMap({}))
             edits[place] = _Edits(hostname)
-        fresh = {place for place in hosts if hosts[place] is not self._hosts.get(place)}
+        # Whatever is on a listener that was not there before has changed itself.
+        fresh = {place for place in hosts if hosts[place] is not self._hosts.get(place) and place in self._there}
+        self._there = {_key(listener) for gateway in graph.gateways.values() for listener in gateway.all_listeners}
         if fresh:
             for route in graph.routes.values():
                 self._add(route, {place: edits[place] for place in fresh & _listeners(route)})

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, cast
 
 from app.listeners.manager import PORT, Listeners
+from app.listeners.places import Place, as_set
 from app.listeners.server import Sockets
 from app.providers.manifests import read_manifests
 from routes.graph.build import build_graph
@@ -40,6 +41,9 @@ class Slow:
     async def addresses(self, host: str) -> tuple[str, ...]:
         return (host,)
 
+    def close(self, opened: object, state: object) -> None:
+        pass
+
     async def open(self, _: str, port: int, state: dict[str, Any], __: object) -> object:
         self.opening.set()
         await self.may_open.wait()
@@ -52,7 +56,7 @@ def test_an_open_socket_is_another_gateways_before_a_new_one_is_opened() -> None
         table = table_of("before", 9002)
         sockets = Slow()
         sockets.may_open.set()
-        listeners = Listeners(cast(Sockets, sockets), "127.0.0.1", {}, "", lambda: table, lambda known: None)
+        listeners = Listeners(cast(Sockets, sockets), "127.0.0.1", as_set({}), "", lambda: table, lambda known: None)
         await listeners.sync()
         assert sockets.states[9002][PORT].gateway.name == "before"
 
@@ -65,5 +69,21 @@ def test_an_open_socket_is_another_gateways_before_a_new_one_is_opened() -> None
         sockets.may_open.set()
         await syncing
         assert sockets.states[9001][PORT].gateway.name == "after"
+
+    asyncio.run(change())
+
+
+def test_a_listener_whose_bound_port_changes_moves_at_the_next_sync() -> None:
+    async def change() -> None:
+        table, number = table_of("one", 80), 10080
+        sockets = Slow()
+        sockets.may_open.set()
+        listeners = Listeners(
+            cast(Sockets, sockets), "127.0.0.1", lambda key: number, "", lambda: table, lambda known: None
+        )
+        await listeners.sync()
+        number = 10081
+        await listeners.sync()
+        assert listeners.open_places == (Place("127.0.0.1", 10081),)
 
     asyncio.run(change())

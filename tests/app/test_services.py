@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.upstream.services import ServiceEndpoints
-from routes.graph.backends import SERVICE_NAME, addresses_in
+from routes.graph.backends import SERVICE_NAME, serving_in, together
 from routes.graph.nodes import Address, ServiceTarget
 from routes.resources.core import EndpointSlice
 from routes.resources.meta import Key
@@ -137,4 +137,4 @@ def test_whatever_comes_and_goes_what_is_left_counts(changes: list[EndpointSlice
             services.put(change)
         for service in ("one", "two"):
             mine = [left[name] for name in sorted(left) if left[name].metadata.labels[SERVICE_NAME] == service]
-            assert services.of(ServiceTarget("a", service, "web")) == addresses_in(mine, "web")
+            assert services.of(ServiceTarget("a", service, "web")) == together(serving_in(each, "web") for each in mine)

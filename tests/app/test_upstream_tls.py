@@ -6,12 +6,17 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 import trustme
 import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from app.upstream import how as how_module
 from app.upstream.how import H2C, HTTP1, TLS, How
@@ -229,3 +234,42 @@ def test_a_url_says_what_is_spoken(
         with asyncio.Runner(loop_factory=factory) as runner:
             assert runner.run(main()).content == b"https hi"
         how_module.contexts.cache_clear()
+
+
+def bare_certificates() -> tuple[str, str]:
+    """An authority's certificate and, with its key, one for NAME; both only with what TLS cannot do without."""
+    now = datetime.datetime.now(datetime.UTC)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    issuer, subject = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("authority", NAME))
+    found = []
+    for name, key in zip((issuer, subject), keys, strict=True):
+        builder = x509.CertificateBuilder(issuer, name, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+        builder = builder.add_extension(x509.BasicConstraints(ca=name is issuer, path_length=None), critical=True)
+        if name is subject:
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+        found.append(builder.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode())
+    plain = serialization.NoEncryption()
+    private = keys[1].private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain).decode()
+    return found[0], found[1] + private
+
+
+def test_certificates_without_key_identifiers_are_trusted(factory: LoopFactory, tmp_path: Path) -> None:
+    authority, certificate = bare_certificates()
+    (tmp_path / "backend.pem").write_text(certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "backend.pem")
+    context.set_alpn_protocols(["h2"])
+    with http2_backend(echo, context) as backend:
+        (answer,) = ask(factory, backend.port, How(http2=True, tls=TLS(NAME, authority)))
+    assert answer.status_code == 200
+
+
+def test_an_authority_that_another_has_signed_is_trusted_without_that_other(factory: LoopFactory) -> None:
+    between = AUTHORITY.create_child_ca()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    between.issue_cert(NAME).configure_cert(context)
+    context.set_alpn_protocols(["h2"])
+    with http2_backend(echo, context) as backend:
+        (answer,) = ask(factory, backend.port, trusting(authority=between))
+    assert answer.status_code == 200

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from app.providers.file import FileProvider
 from app.providers.manifests import read_manifests
-from app.status.patches import policy_statuses, statuses
+from app.status.patches import statuses
 from app.tls.certificates import check_pair
 from routes.graph.build import build_graph
 from routes.graph.nodes import Options
@@ -87,7 +87,6 @@ def table_of(resources: dict[Key, Resource]) -> RoutingTable[Rule]:
         str(problem)
     table = compile_table(graph, _itself)
     statuses(graph, OPTIONS.controller_name)
-    policy_statuses(graph, OPTIONS.controller_name)
     describe(table)
     return table
 

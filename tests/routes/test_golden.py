@@ -2,8 +2,9 @@
 
 ``NAME.in.yaml`` holds manifests, after a document ``options: {…}`` where the settings are not the usual ones, and
 ``sockets: {…}`` where something is known of them (``refused``: reasons by ``namespace/gateway:port``, ``addresses``:
-lists by ``namespace/gateway``, ``unusable``: reasons by the same, ``certificates``: those that listeners had, as a
-Secret's data by ``namespace/secret``);
+lists by ``namespace/gateway``, ``unusable`` and ``unassigned``: reasons by the same, ``certificates``: those that
+listeners had, as a Secret's data by ``namespace/secret``), and ``unread: {…}`` where something cannot be read (reasons
+by ``kind.group`` or ``namespace/kind.group``);
 ``NAME.out.yaml`` is what comes of them. ``pytest --update-golden`` records the latter anew.
 """
 
@@ -64,27 +65,43 @@ def sockets_of(given: dict[str, Any]) -> Sockets:
         CertificatePair(Key("", "Secret", *name.split("/")), data["tls.crt"].encode(), data["tls.key"].encode())
         for name, data in given.pop("certificates", {}).items()
     ]
-    unusable = {gateway(name): why for name, why in given.pop("unusable", {}).items()}
-    return Sockets(refused, addresses, {pair.secret: pair for pair in pairs}, unusable)
+    unusable, unassigned = (
+        {gateway(name): why for name, why in given.pop(field, {}).items()} for field in ("unusable", "unassigned")
+    )
+    return Sockets(refused, addresses, {pair.secret: pair for pair in pairs}, unusable, unassigned)
 
 
-def split_options(text: str) -> tuple[Options, Sockets, str]:
+def unread_of(given: dict[str, str]) -> dict[tuple[str, str, str], str]:
+    """Reasons by ``kind.group`` or ``namespace/kind.group``; the core group is without a point."""
+    found = {}
+    for place, why in given.items():
+        namespace, _, named = place.rpartition("/")
+        kind, _, group = named.partition(".")
+        found[group, kind, namespace] = why
+    return found
+
+
+Head = tuple[Options, Sockets, dict[tuple[str, str, str], str]]
+
+
+def split_options(text: str) -> tuple[Head, str]:
     """What a test's first document says, and the manifests on the lines on which they stand in the file."""
     first = re.search(r"^---$", text, re.MULTILINE)
     head = yaml.safe_load(text[: first.start()]) if first else None
-    if first is None or not isinstance(head, dict) or not set(head) <= {"options", "sockets"}:
-        return options_of({}), Sockets(), text
+    if first is None or not isinstance(head, dict) or not set(head) <= {"options", "sockets", "unread"}:
+        return (options_of({}), Sockets(), {}), text
     given, opened = head.get("options", {}), head.get("sockets", {})
     options, sockets = options_of(given), sockets_of(opened)
     assert not given, f"unknown options: {', '.join(given)}"
     assert not opened, f"unknown of sockets: {', '.join(opened)}"
-    return options, sockets, "\n" * text.count("\n", 0, first.start()) + text[first.start() :]
+    unread = unread_of(head.get("unread", {}))
+    return (options, sockets, unread), "\n" * text.count("\n", 0, first.start()) + text[first.start() :]
 
 
 def graph_of(text: str) -> tuple[tuple[Problem, ...], Graph, Options]:
-    options, sockets, manifests = split_options(text)
+    (options, sockets, unread), manifests = split_options(text)
     read = read_manifests(manifests, "in.yaml", options.extensions)
-    graph = build_graph(Snapshot(definition.resource for definition in read.objects), options, sockets)
+    graph = build_graph(Snapshot((definition.resource for definition in read.objects), unread), options, sockets)
     return (*read.problems, *review(graph)), graph, options
 
 
@@ -193,8 +210,8 @@ def test_every_official_test_has_its_place() -> None:
 @pytest.mark.parametrize("manifests", INPUTS, ids=name_of)
 def test_the_order_of_the_manifests_says_nothing(manifests: Path) -> None:
     """What comes first in a folder, or is told first by a cluster, is chance."""
-    options, sockets, text = split_options(manifests.read_text(encoding="utf-8"))
+    (options, sockets, unread), text = split_options(manifests.read_text(encoding="utf-8"))
     objects = [each.resource for each in read_manifests(text, "in.yaml", options.extensions).objects]
-    one, other = (build_graph(Snapshot(each), options, sockets) for each in (objects, objects[::-1]))
+    one, other = (build_graph(Snapshot(each, unread), options, sockets) for each in (objects, objects[::-1]))
     assert one == other
     assert table_of(one) == table_of(other)

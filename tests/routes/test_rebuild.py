@@ -192,6 +192,15 @@ VARIANTS: list[list[Resource]] = [
         )
     ],
     [of("ConfigMap", "authorities", f"data: {{ca.crt: '{text}'}}") for text in ("", "one", "two")],
+    [
+        of(
+            "CustomResourceDefinition",
+            f"gateways.{GATEWAY_GROUP}",
+            version="apiextensions.k8s.io/v1",
+            meta=f", annotations: {{{GATEWAY_GROUP}/bundle-version: {release}}}",
+        )
+        for release in ("v1.7.0", "v1.99.0")
+    ],
     [of("Limit", "slow", f"spec: {{rate: {rate}}}", version="example.com/v1") for rate in (1, 2)],
 ]
 
@@ -202,6 +211,13 @@ FEEDBACK = [
     *[NOTHING_KNOWN] * 4,
     Sockets({(Key(GATEWAY_GROUP, "Gateway", "a", "gw"), 80): "in use"}),
     Sockets({}, {Key(GATEWAY_GROUP, "Gateway", "a", "gw"): ("10.0.0.1",)}),
+    Sockets(unusable={Key(GATEWAY_GROUP, "Gateway", "a", "gw"): "it is somebody else's"}),
+]
+#: What cannot be read, and why.
+UNREAD: list[dict[tuple[str, str, str], str]] = [
+    *[{}] * 4,
+    {("", "Secret", ""): "forbidden", ("", "Service", "a"): "forbidden", ("", "ConfigMap", "a"): "forbidden"},
+    {(GATEWAY_GROUP, "ReferenceGrant", "b"): "forbidden", ("", "Namespace", ""): "forbidden"},
 ]
 
 
@@ -213,25 +229,27 @@ def drawn(chance: Random, slots: Iterable[int]) -> Change:
 class Follower:
     """Everything that is kept from one change to the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Options) -> None:
+        self.options = options
         self.snapshot = Snapshot()
         self.certificates: dict[Key, CertificatePair] = {}
-        self.rebuilding = Rebuilding(OPTIONS)
+        self.rebuilding = Rebuilding(options)
         self.reviewing = Reviewing()
         self.compiler = Compiler[Rule](lambda rule, before: before if rule == before else rule)
 
-    def follow(self, change: Change, sockets: Sockets) -> int:
+    def follow(self, change: Change, sockets: Sockets, unread: dict[tuple[str, str, str], str]) -> int:
         """Hold what is rebuilt against what is built, and give the number of routes whose nodes are other ones."""
         keys = {VARIANTS[slot][0].key for slot in change}
         self.snapshot = self.snapshot.without(
             VARIANTS[slot][0].key for slot, value in change.items() if value is None
         ).with_(value for value in change.values() if value is not None)
+        self.snapshot = self.snapshot.knowing(unread)
         sockets = replace(sockets, certificates=self.certificates)
         step = self.rebuilding.build(self.snapshot, keys, sockets)
         self.certificates = last_good(step.graph)
         table = self.compiler.compile(step.graph, step.routes)
         problems = self.reviewing.follow(step.graph, step.routes, others=step.others)
-        graph = build_graph(self.snapshot, OPTIONS, sockets)
+        graph = build_graph(self.snapshot, self.options, sockets)
         assert step.graph == graph
         assert statuses(step.graph, "c") == statuses(graph, "c")
         assert sorted(map(str, problems)) == sorted(map(str, review(graph)))
@@ -246,8 +264,26 @@ class Follower:
 def test_a_rebuilt_graph_equals_one_built_from_scratch(seed: int) -> None:
     """Graph, table, status and problems, after each of eight changes."""
     chance = Random(seed)
-    follower = Follower()
-    follower.follow(drawn(chance, range(len(VARIANTS))), NOTHING_KNOWN)
+    follower = Follower(replace(OPTIONS, cluster=chance.random() < 0.5))
+    follower.follow(drawn(chance, range(len(VARIANTS))), NOTHING_KNOWN, {})
+    unread = UNREAD[0]
     for _ in range(8):
         change = drawn(chance, chance.sample(range(len(VARIANTS)), chance.choice([1, 1, 1, 2, 5])))
-        event(f"{follower.follow(change, chance.choice(FEEDBACK))} routes are other ones")
+        if chance.random() < 0.2:
+            unread = chance.choice(UNREAD)
+        event(f"{follower.follow(change, chance.choice(FEEDBACK), unread)} routes are other ones")
+
+
+def test_a_new_resource_version_alone_makes_nothing_anew() -> None:
+    objects = [gateway("gw", WEB), route("first", f"{GW}, {rules(TO_ONE)}"), VARIANTS[8][0]]
+    rebuilding = Rebuilding(OPTIONS)
+    before = rebuilding.build(Snapshot(objects), [each.key for each in objects])
+    written = [
+        each.model_copy(update={"metadata": each.metadata.model_copy(update={"resource_version": "7"})})
+        for each in objects
+    ]
+    after = rebuilding.build(Snapshot(written), [each.key for each in objects])
+    assert not after.routes
+    assert after.graph.routes is before.graph.routes
+    for key, node in after.graph.gateways.items():
+        assert node is before.graph.gateways[key]

@@ -42,8 +42,8 @@ _BURST: Final = 0.02
 _TURNS: Final = 3
 #: Seconds within which all collections are asked for again when one of them answers after a time without a server.
 _SPREAD: Final = 1.0
-#: Tries in a row that must fail for it to be worth a word: some four seconds.
-_PATIENCE: Final = 4
+#: Tries in a row that must fail for it to be worth a word: two to four seconds.
+_PATIENCE: Final = 5
 
 _NOTHING: frozenset[Key] = frozenset()
 

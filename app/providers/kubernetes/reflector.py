@@ -108,11 +108,13 @@ class Reflector:
         #: How often that was tried in a row.
         self.failures = 0
         # The mutable state of following: where, from which version on ("": it has to be listed), in one piece or in
-        # pages, and what was told last of each object, as a hash of uid and resourceVersion.
+        # pages, whether the last version was forgotten by the server, and what was told last of each object, as a hash
+        # of uid and resourceVersion.
         self._paths: Sequence[str] = ()
         self._path = ""
         self._version = ""
         self._whole = False
+        self._expired = False
         self._told: dict[Name, int] = {}
         self._watching: asyncio.Timeout | None = None
         self._wake = asyncio.Event()
@@ -192,6 +194,7 @@ class Reflector:
                     self._go_on(self._watching, loop.time())
                     if line:
                         self._event(line)
+                        self._expired = False
                         await self._breathe()
                     self._tell(Found.SYNCED, "", 0 if line else self.failures)
         except TimeoutError:
@@ -235,13 +238,13 @@ class Reflector:
         name = _name(item)
         version = hash((metadata.get("uid"), metadata.get("resourceVersion")))
         if self._told.get(name) != version:
-            self._told[name] = version
             self._on_change(*name, item)
+            self._told[name] = version
         return name
 
     def _remove(self, name: Name) -> None:
-        del self._told[name]
         self._on_change(*name, None)
+        del self._told[name]
 
     async def _breathe(self) -> None:
         """Let the event loop go on where this has been at work for long."""
@@ -258,13 +261,17 @@ class Reflector:
         self._whole = status == 410 and listing
         if status not in _RESUMED or (status >= 500 and self.failures >= _STUBBORN):
             self._version = ""
+        failures = self.failures + 1
+        if status == 410 and not self._expired:
+            # However long there was no server before, there is one now.
+            failures, self._expired = 1, True
         if status == 404 and self._optional and listing:
             found = Found.ABSENT
             for name in list(self._told):
                 self._remove(name)
         elif 400 <= status < 500 and status != 404 and status not in _PASSING:
             found = Found.REFUSED
-        self._tell(found, why, self.failures + 1)
+        self._tell(found, why, failures)
 
     def _tell(self, found: Found, why: str, failures: int) -> None:
         if (found, why, failures) == (self.found, self.why, self.failures):
@@ -280,7 +287,8 @@ class Reflector:
         asked_for = min(asked_for, _SLOW)
         await asyncio.sleep(asked_for)
         try:
-            await asyncio.wait_for(self._wake.wait(), max(seconds - asked_for, 0.0))
+            async with asyncio.timeout(max(seconds - asked_for, 0.0)):
+                await self._wake.wait()
         except TimeoutError:
             return
         self._wake.clear()

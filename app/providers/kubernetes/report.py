@@ -27,13 +27,25 @@ class Report(NamedTuple):
 
 def report(collections: Iterable[Collection]) -> Report:
     """What to say of all ``collections``."""
+    found: dict[Kind, set[Found]] = {}
     everything = list(collections)
-    refused = [each for each in everything if each.found is Found.REFUSED]
+    for each in everything:
+        found.setdefault(each.kind, set()).add(each.found)
+    absent = [kind for kind, ways in found.items() if ways <= {Found.ABSENT, Found.REFUSED} and Found.ABSENT in ways]
+    # A kind that may not be read may not be there either: others of its generation tell.
+    missing = [
+        group
+        for group in GENERATIONS
+        if any(kind.vital and kind.group == group for kind in absent)
+        and not any(
+            kind.vital and kind.group == group and kind not in absent and Found.REFUSED not in ways
+            for kind, ways in found.items()
+        )
+    ]
+    installed = [group for group in GENERATIONS if group not in missing]
+    refused = [each for each in everything if each.found is Found.REFUSED and each.kind.group not in missing]
     unread = {(each.kind.group, each.kind.name, each.namespace): each.why for each in refused}
     problems = list(dict.fromkeys(map(_refusal, refused)))
-    there = dict.fromkeys(each.kind for each in everything if each.found is not Found.ABSENT)
-    absent = [kind for kind in dict.fromkeys(each.kind for each in everything) if kind not in there]
-    installed = [group for group in GENERATIONS if any(kind.vital and kind.group == group for kind in there)]
     notes = []
     if not installed:
         groups = " nor ".join(GENERATIONS)
@@ -48,9 +60,7 @@ def report(collections: Iterable[Collection]) -> Report:
             notes.append(sentence)
     if installed:
         notes += [
-            f"{group} is not installed: there are no objects of that generation of the Gateway API"
-            for group in GENERATIONS
-            if group not in installed
+            f"{group} is not installed: there are no objects of that generation of the Gateway API" for group in missing
         ]
     return Report(tuple(problems), unread, tuple(notes))
 

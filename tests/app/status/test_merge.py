@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.status.merge import merge
+from app.status.merge import Ownership, merge
 from routes.graph import conditions as constructors
 from routes.graph.conditions import TYPES
 from routes.graph.nodes import Condition
@@ -41,7 +41,7 @@ def parent(name: str, controller: str = OURS, *conditions: dict[str, Any], **ref
 
 def merged(present: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any] | None:
     kept = deepcopy(present), deepcopy(ours)
-    found = merge(present, ours, OURS, NOW)
+    found = merge(present, ours, Ownership(OURS), NOW)
     assert (present, ours) == kept, "what is given is never changed"
     return found
 
@@ -54,7 +54,7 @@ def test_a_first_status_is_ours_with_the_time() -> None:
 
 def test_the_time_is_in_utc_and_whole_seconds() -> None:
     moment = datetime(2024, 5, 1, 14, 30, 15, 999, tzinfo=timezone(timedelta(hours=2)))
-    found = merge({}, {"conditions": [condition("Accepted")]}, OURS, moment)
+    found = merge({}, {"conditions": [condition("Accepted")]}, Ownership(OURS), moment)
     assert found == {"conditions": [condition("Accepted", lastTransitionTime=WRITTEN)]}
 
 

@@ -1,7 +1,9 @@
 """Statuses keep to what the API takes."""
 
+from dataclasses import replace
 from typing import Any
 
+from app.status import patches
 from app.status.patches import statuses
 from routes.graph.build import build_graph
 from routes.graph.nodes import Options, Sockets
@@ -25,6 +27,17 @@ def test_at_most_16_addresses_are_told() -> None:
     addresses = tuple(f"10.0.0.{number}" for number in range(20))
     told = status(Sockets(addresses={GATEWAY.key: addresses}))["addresses"]
     assert told == [{"type": "IPAddress", "value": address} for address in addresses[:16]]
+
+
+def test_an_address_that_is_a_name_is_told_as_one() -> None:
+    """Some clouds' load balancers have no IP address that stays."""
+    [node] = build_graph(Snapshot([GATEWAY]), Options()).gateways.values()
+    values = ("10.0.0.1", "2001:db8::1", "lb.example.com")
+    assert patches.status(replace(node, addresses=values), "moongate.dev/gateway")["addresses"] == [
+        {"type": "IPAddress", "value": "10.0.0.1"},
+        {"type": "IPAddress", "value": "2001:db8::1"},
+        {"type": "Hostname", "value": "lb.example.com"},
+    ]
 
 
 def test_where_no_address_is_known_none_is_told() -> None:

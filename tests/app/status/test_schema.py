@@ -1,4 +1,4 @@
-"""Whatever is written as status, an API server with the CRDs of Gateway API v1.7.0 takes it."""
+"""Whatever is written as status, an API server with the CRDs of Gateway API v1.7.0 and v0.1.0 takes it."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from app.status.merge import merge
-from app.status.patches import statuses
+from app.status.merge import Ownership, merge
+from app.status.patches import statuses, v1alpha1_gateways
 from routes.graph.build import build_graph
 from routes.graph.nodes import Graph, Options
-from routes.resources.meta import Key
+from routes.resources.meta import V1ALPHA1_GROUP, Key
 from routes.resources.scheme import parse
 from routes.snapshot import Snapshot
-from tests.helpers.gatewayapi import schemas
+from tests.helpers.gatewayapi import OLDER, schemas
 from tests.routes.test_golden import INPUTS, graph_of, name_of
 
 Schema = Mapping[str, Any]
@@ -31,7 +31,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 @cache
 def read_once() -> dict[tuple[str, str], Schema]:
-    return {**schemas()}
+    return {**schemas(), **schemas(OLDER)}
 
 
 def complaints(schema: Schema, value: Any, place: str = "status") -> Iterator[str]:
@@ -74,11 +74,12 @@ def refused(graph: Graph, controller_name: str, present: Mapping[Key, Any] | Non
     """What an API server has against the statuses of ``graph``, laid over those that are ``present``."""
     found = []
     for key, ours in statuses(graph, controller_name).items():
-        schema = read_once().get((f"{key.group}/v1", key.kind))
-        written = merge((present or {}).get(key, {}), ours, controller_name, NOW)
+        version = "v1alpha1" if key.group == V1ALPHA1_GROUP else "v1"
+        schema = read_once()[f"{key.group}/{version}", key.kind]
+        owned = Ownership.of(key, controller_name, v1alpha1_gateways(graph))
+        written = merge((present or {}).get(key, {}), ours, owned, NOW)
         assert written is not None
-        if schema is not None:  # v1alpha1 has a group of its own
-            found += [f"{key}: {each}" for each in complaints(schema["properties"]["status"], written)]
+        found += [f"{key}: {each}" for each in complaints(schema["properties"]["status"], written)]
     return found
 
 
@@ -137,7 +138,7 @@ def test_conditions_of_others_leave_ours_no_more_room_than_the_api_has() -> None
         for number, time in enumerate(["2024-01-01T00:00:00Z"] * 7)
     ]
     assert not refused(graph, "example.com/c", {key: {"conditions": foreign}})
-    written = merge({"conditions": foreign}, statuses(graph, "example.com/c")[key], "example.com/c", NOW)
+    written = merge({"conditions": foreign}, statuses(graph, "example.com/c")[key], Ownership("example.com/c"), NOW)
     assert written is not None
     assert [each["type"] for each in written["conditions"][7:]] == ["Accepted"]
     assert written["conditions"][:7] == foreign

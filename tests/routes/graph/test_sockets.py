@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routes.graph.build import build_graph
-from routes.graph.nodes import Options, Sockets
+from routes.graph.nodes import CertificatePair, Options, Sockets
 from routes.resources.gateway import Gateway, ListenerSet
 from routes.resources.http import HTTPRoute
 from routes.resources.meta import GATEWAY_GROUP, Key, Resource
@@ -74,3 +74,19 @@ def test_what_is_known_of_another_gateway_is_not_told_of_this_one() -> None:
     other = Key(GATEWAY_GROUP, "Gateway", "default", "b")
     sockets = Sockets({(other, 80): "closed"}, {other: ()})
     assert build_graph(Snapshot(OBJECTS), Options(), sockets) == build_graph(Snapshot(OBJECTS), Options())
+
+
+def test_a_certificate_stays_where_its_secret_cannot_be_read_any_more() -> None:
+    """Nobody has said that it is gone."""
+    secret = Key("", "Secret", "default", "certificate")
+    tls = {"certificateRefs": [{"name": "certificate"}]}
+    secure = {"name": "secure", "port": 443, "protocol": "HTTPS", "tls": tls}
+    gateway = Gateway.model_validate(
+        {"metadata": META, "spec": {"gatewayClassName": "moongate", "listeners": [secure]}}
+    )
+    last = CertificatePair(secret, b"certificate", b"key")
+    for unread, kept in (({("", "Secret", ""): "forbidden"}, (last,)), ({}, ())):
+        snapshot = Snapshot([gateway], unread)
+        graph = build_graph(snapshot, Options(), Sockets(certificates={secret: last}))
+        (listener,) = graph.gateways[gateway.key].listeners
+        assert listener.certificates == kept

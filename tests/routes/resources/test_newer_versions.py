@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from routes.resources.extension import Extension
-from routes.resources.http import HTTPRoute, HTTPRouteMatch, UnreadableRule
+from routes.resources.http import HTTPRoute, HTTPRouteMatch, UnreadableHTTPRoute, UnreadableRule
 from routes.resources.policy import UnreadableBackendTLSPolicy
 from routes.resources.scheme import ManifestError, parse
 
@@ -54,10 +54,20 @@ def test_a_bad_rule_without_matches_is_still_for_everything() -> None:
     assert rule.matches == (HTTPRouteMatch(),)
 
 
-def test_a_mistake_outside_the_rules_refuses_the_route() -> None:
-    with pytest.raises(ManifestError) as refused:
-        parse(route({"filters": [{"type": "Teleport"}]}, hostnames=["10.0.0.1"]), strict=False)
-    assert [error.field for error in refused.value.errors] == ["spec.hostnames[0]", "spec.rules[0].filters[0].type"]
+def test_of_a_route_with_a_mistake_outside_its_rules_the_parents_are_kept() -> None:
+    """Without the hostname that cannot be read it would be for others, or for all."""
+    parents = [{"name": "a"}, {"name": "b", "port": 0}]
+    value = parse(route({"filters": [{"type": "Teleport"}]}, hostnames=["10.0.0.1"], parentRefs=parents), strict=False)
+    assert isinstance(value, UnreadableHTTPRoute)
+    assert [ref.name for ref in value.spec.parent_refs] == ["a"]
+    assert value.spec.hostnames == ()
+    for place in ("hostnames[0]: ", "parentRefs[1].port: ", "rules[0].filters[0].type: "):
+        assert place in value.fault
+
+
+def test_an_object_whose_name_cannot_be_read_is_refused() -> None:
+    with pytest.raises(ManifestError):
+        parse({**route(GOOD, hostnames=["10.0.0.1"]), "metadata": {"name": "A b"}}, strict=False)
 
 
 def test_what_a_person_wrote_is_refused_as_a_whole() -> None:
