@@ -218,6 +218,10 @@ class ApiServer:
         details = None if retry_after is None else {"retryAfterSeconds": retry_after}
         self._answers.append(([times], method, path, Refusal(status, reason, message, details=details, **headers)))
 
+    def forgive(self) -> None:
+        """Take back every :meth:`answer_next`."""
+        self._answers.clear()
+
     def hold(self, method: str = "", path: str = "") -> Hold:
         """Keep requests that fit waiting."""
         hold = Hold(method, path)

@@ -1,7 +1,7 @@
 """Requests to the Kubernetes API: of single objects, of collections in pages, and watches.
 
-Speaks HTTP/1.1: a watch costs a connection, of which there are as many as collections, and an event a fraction of what
-it costs over HTTP/2 in Python.
+Speaks HTTP/1.1: a watch costs a connection, of which there are as many as collections, and to take an event from the
+wire a third of what it costs over HTTP/2 in Python (15 µs against 43).
 """
 
 import asyncio
