@@ -16,7 +16,7 @@ async def measure(bed: Bed, turns: int) -> list[Figure]:
     not reach it."""
     name = "flapping.bench.test"
     await bed.service("flapping")
-    await bed.route("flapping", name)
+    await bed.route("flapping", name, "flapping")
     errors: list[str] = []
     async with connection(bed.address, bed.port) as ask:
         await served(ask, name, errors)
