@@ -1,13 +1,13 @@
 """GatewayClasses that are ours."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 
 from routes.graph import conditions
 from routes.graph.nodes import Condition, GatewayClassNode, Options
 from routes.resources.core import CustomResourceDefinition
-from routes.resources.gateway import GatewayClass, GatewayClassSpec, UnreadableGatewayClass
-from routes.resources.meta import GATEWAY_GROUP, V1ALPHA1_GROUP, ObjectMeta
+from routes.resources.gateway import Gateway, GatewayClass, GatewayClassSpec, UnreadableGatewayClass
+from routes.resources.meta import GATEWAY_GROUP, V1ALPHA1_GROUP, Key, ObjectMeta
 from routes.snapshot import Snapshot
 
 #: The class that is there without being written, and the name of the default Gateway.
@@ -18,27 +18,36 @@ BUNDLE_VERSION = "gateway.networking.k8s.io/bundle-version"
 BUNDLES = ("v1.5", "v1.6", "v1.7")
 
 
-def our_classes(snapshot: Snapshot, options: Options) -> dict[str, GatewayClassNode]:
-    """The GatewayClasses of our controller by name, accepted or not.
+def our_classes(snapshot: Snapshot, options: Options) -> dict[Key, GatewayClassNode]:
+    """The GatewayClasses of our controller by key, accepted or not.
 
     Outside of a cluster ``moongate`` is among them if nobody defines it.
     """
     written = [source for _, source in sorted(snapshot.of(GatewayClass).items())]
-    ours = {
-        source.metadata.name: source for source in written if source.spec.controller_name == options.controller_name
-    }
+    ours = [source for source in written if source.spec.controller_name == options.controller_name]
     if not options.cluster and all(source.metadata.name != BUILT_IN for source in written):
-        ours[BUILT_IN] = GatewayClass(
+        built_in = GatewayClass(
             api_version=f"{GATEWAY_GROUP}/v1",
             kind="GatewayClass",
             metadata=ObjectMeta(name=BUILT_IN),
             spec=GatewayClassSpec(controller_name=options.controller_name),
         )
+        ours.append(built_in)
     unknown = _unknown_bundles(snapshot.of(CustomResourceDefinition).values())
     return {
-        name: GatewayClassNode(source, tuple(chain([_accepted(source)], _supported(source, unknown))))
-        for name, source in ours.items()
+        source.key: GatewayClassNode(source, tuple(chain([_accepted(source)], _supported(source, unknown))))
+        for source in ours
     }
+
+
+def class_of(gateway: Gateway, classes: Mapping[Key, GatewayClassNode]) -> GatewayClassNode | None:
+    """The class that ``gateway`` names, None where it is not ours.
+
+    Of two with one name, in today's API and in v1alpha1, it is the one of the Gateway's own.
+    """
+    name = gateway.spec.gateway_class_name
+    named = {key.group: node for key, node in classes.items() if key.name == name}
+    return named.get(gateway.key.group) or next(iter(named.values()), None)
 
 
 def _accepted(source: GatewayClass) -> Condition:

@@ -7,7 +7,7 @@ from itertools import islice
 from routes.graph import conditions
 from routes.graph.addresses import listens_on, not_reached, unsupported_type
 from routes.graph.certificates import NoCertificate, resolve
-from routes.graph.classes import BUILT_IN
+from routes.graph.classes import BUILT_IN, class_of
 from routes.graph.conflicts import inside
 from routes.graph.listeners import Surroundings, build_listeners, refused
 from routes.graph.listenersets import build_sets, by_gateway, set_conditions
@@ -73,20 +73,20 @@ def default_gateway(options: Options) -> Gateway:
 
 
 def build_gateways(
-    snapshot: Snapshot, classes: Mapping[str, GatewayClassNode], namespaces: Namespaces, surroundings: Surroundings
+    snapshot: Snapshot, classes: Mapping[Key, GatewayClassNode], namespaces: Namespaces, surroundings: Surroundings
 ) -> dict[Key, GatewayNode]:
     """Our Gateways by key, in alphabetical order, with their ListenerSets.
 
     Outside of a cluster there is the default one if none is written.
     """
     written = sorted(snapshot.of(Gateway).values(), key=lambda gateway: gateway.key)
-    ours = [gateway for gateway in written if gateway.spec.gateway_class_name in classes]
+    ours = [gateway for gateway in written if class_of(gateway, classes) is not None]
     sets = by_gateway(snapshot.of(ListenerSet).values())
     default = not written and not surroundings.options.cluster
     return {
         source.key: _gateway(
             source,
-            classes.get(source.spec.gateway_class_name),
+            class_of(source, classes),
             sets.get(source.key, ()),
             namespaces,
             surroundings,
