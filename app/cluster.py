@@ -60,6 +60,7 @@ class Cluster:
             )
             if settings.replicas_service:
                 self._exposure = Exposure(client, partial(Reflector, client), settings, self._exposed)
+                self.provider.on_answer = self._exposure.again
             if settings.lease:
                 self._writer = StatusWriter(client, self.provider.statuses, settings.controller_name)
                 identity = f"{socket.gethostname()}_{uuid.uuid4()}"

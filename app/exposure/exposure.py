@@ -56,6 +56,10 @@ class Exposure:
                 self._due.cancel()
             await self._stored.stop()
 
+    def again(self) -> None:
+        """The API server answers again: ask for what it did not tell, rather than when the pause is over."""
+        self._stored.again()
+
     def lead(self, leading: bool) -> None:
         """Write from now on, or write no more."""
         self._writer.lead(leading)

@@ -32,6 +32,10 @@ class Follower(Protocol):
         """Follow, until cancelled."""
         ...
 
+    def again(self) -> None:
+        """Look now, where the collection could not be read."""
+        ...
+
 
 class Follow(Protocol):
     """Makes what follows the collection at ``path``: a partial of Reflector with its client."""
@@ -93,6 +97,11 @@ class Stored:
         self._following = [asyncio.create_task(follower.run()) for follower in self._followers]
         for follower in self._followers:
             await follower.settled.wait()
+
+    def again(self) -> None:
+        """Ask again for what could not be read."""
+        for follower in self._followers:
+            follower.again()
 
     async def stop(self) -> None:
         """Follow no more."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -94,6 +94,8 @@ class KubernetesProvider:
         self._uses: Counter[Key] = Counter()
         # What was said and what there is to say.
         self._loaded = asyncio.Event()
+        #: Called where a collection answers that did not: others may be asked again, too.
+        self.on_answer: Callable[[], None] = lambda: None
         self._news = asyncio.Event()
         self._events = 0
         self._report = Report()
@@ -229,6 +231,7 @@ class KubernetesProvider:
             for other in self._followed:
                 if other.troubled and other is not followed:
                     loop.call_later(random.uniform(0.0, _SPREAD), other.reflector.again)  # noqa: S311
+            self.on_answer()
         followed.troubled = troubled
         if self._loaded.is_set() or all(each.reflector.settled.is_set() for each in self._followed):
             self._loaded.set()
