@@ -690,6 +690,7 @@ def test_an_hour_without_a_server() -> None:
             cluster.client.refuse = lambda asked: None
             begun = asyncio.get_running_loop().time()
             await follower.until(lambda: follower.names() == ["b", "c", "d"] and not follower.problems)
+            await follower.quiet(2)  # of endpoints no change tells
             assert follower.provider.endpoints.of(WEB) == (Address("10.0.0.1", 8080),)
             assert asyncio.get_running_loop().time() - begun < 20
 
