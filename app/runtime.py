@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 RESOLVE_AT_START = 2.0
 #: Seconds that requests on our own sockets have to end, where no server around us waits for them.
 DRAIN = 10.0
+#: When the cycle collector looks, in a process of ours (:func:`gc.set_threshold`).
+COLLECTED = (20_000, 20, 50)
 
 _EMPTY: RoutingTable[RuleProxy] = RoutingTable({}, {})
 
@@ -147,7 +149,7 @@ class Runtime:
         # collector would find nothing and stop every request for it.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(20_000, 20, 50)
+        gc.set_threshold(*COLLECTED)
         alone = server is not None and isinstance(server.config, SocketlessConfig)
         if alone and self.table.ports and not self._listeners.open_places:
             raise StartError("no listener could be opened")

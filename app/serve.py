@@ -1,5 +1,6 @@
 """``moongate run``: a uvicorn server of which the gateway opens every socket."""
 
+import gc
 import sys
 from contextlib import suppress
 from typing import Any
@@ -10,6 +11,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from app.listeners.server import SocketlessConfig
+from app.runtime import COLLECTED
 
 
 def serve(app: ASGIApp | str = "app:gateway", *, workers: int = 1, **options: Any) -> None:
@@ -36,6 +38,8 @@ def serve(app: ASGIApp | str = "app:gateway", *, workers: int = 1, **options: An
         if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
             sys.exit(STARTUP_FAILURE)
         return
+    # What a cluster has is read object by object, all of it to stay: looking for circles meanwhile is a seventh of it.
+    gc.set_threshold(*COLLECTED)
     # uvicorn raises the signal that ended it once more, when all is done; Control-C is no error.
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[])
