@@ -61,6 +61,7 @@ class Cluster:
             if settings.replicas_service:
                 self._exposure = Exposure(client, partial(Reflector, client), settings, self._exposed)
                 self.provider.on_answer = self._exposure.again
+                self._stack.push_async_callback(self._exposure.stop)
             if settings.lease:
                 self._writer = StatusWriter(client, self.provider.statuses, settings.controller_name)
                 identity = f"{socket.gethostname()}_{uuid.uuid4()}"
@@ -77,7 +78,7 @@ class Cluster:
             await self._exposure.load()
 
     def start(self, tell: Callable[[Sockets], None], moved: Callable[[], None]) -> None:
-        """Begin to follow the Gateways' Services, and to write where the Lease is ours.
+        """Begin to tell, and to write where the Lease is ours.
 
         ``tell`` gets the news of sockets and addresses, ``moved`` is called where a bound port may be another one.
         """
@@ -125,8 +126,8 @@ class Cluster:
         self.sockets(self._sockets)
 
     async def _kept(self, part: Exposure | StatusWriter | Lease) -> None:
-        """Run ``part``. Where it ends by a fault of ours this replica writes no more, so that another one does, and
-        goes on serving."""
+        """Run ``part``. Where it ends by a fault of ours this replica writes no more, so that another one does. It goes
+        on serving, and so on following where ports are bound."""
         try:
             await part.run()
         except Exception:

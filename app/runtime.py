@@ -100,7 +100,7 @@ class Runtime:
                 await self._cluster.load()
             await reconciler.load()
             await self._resolver.ready(RESOLVE_AT_START)
-            self._stack.push_async_callback(stop, asyncio.create_task(reconciler.follow()))
+            self._stack.push_async_callback(stop, asyncio.create_task(_follow(reconciler)))
             self.serving = True
             self._stack = self._stack.pop_all()
         return self
@@ -181,3 +181,11 @@ class Runtime:
             await self._listeners.sync()
         if self._cluster is not None:
             self._cluster.publish(state)
+
+
+async def _follow(reconciler: Reconciler) -> None:
+    """Serve every change. Where that ends by a fault of ours it is told, and what is served goes on."""
+    try:
+        await reconciler.follow()
+    except Exception:
+        logger.critical("no change is served any more: restart it, and please report this", exc_info=True)

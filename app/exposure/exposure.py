@@ -2,6 +2,7 @@
 its addresses."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from app.settings import Settings
 from routes.graph.nodes import GatewayNode, Graph
 from routes.resources.meta import Key
 from routes.table.types import PortKey, RoutingTable
+
+logger = logging.getLogger(__name__)
 
 
 class Exposure:
@@ -50,13 +53,15 @@ class Exposure:
         await self._stored.load()
 
     async def run(self) -> None:
-        """Follow, and write while leading, until cancelled."""
-        try:
-            await self._writer.run()
-        finally:
-            if self._due is not None:
-                self._due.cancel()
-            await self._stored.stop()
+        """Write while leading, until cancelled. Ports and addresses are followed without it as well."""
+        await self._writer.run()
+
+    async def stop(self) -> None:
+        """Follow no more."""
+        if self._due is not None:
+            self._due.cancel()
+        self._loop = None
+        await self._stored.stop()
 
     def again(self) -> None:
         """The API server answers again: ask for what it did not tell, rather than when the pause is over."""
@@ -111,7 +116,12 @@ class Exposure:
         self._addresses, self._unusable, self._unassigned = {}, {}, {}
         for key, node in self._writer.gateways.items():
             if listener_ports(node):
-                self._look_at(key, node, bool(before[1].get(key)))
+                try:
+                    self._look_at(key, node, bool(before[1].get(key)))
+                except Exception:
+                    # One Gateway that nobody has thought of must not hold up all others.
+                    logger.exception("%s: its addresses cannot be told", key)
+                    self._unassigned[key] = "its addresses cannot be told: the log says why"
         if before != (self._bound, self._addresses, self._unusable, self._unassigned):
             self._tell()
         self._writer.wake()

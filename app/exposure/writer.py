@@ -143,7 +143,7 @@ class Writer:
             seen = (wanted, self._seen(key), foreign.get(key))
             if self._right.get(key) == seen:
                 continue
-            if next(self._steps(key), None) is None:
+            if self._is_right(key):
                 self._right[key] = seen
             else:
                 found.append(key)
@@ -152,6 +152,12 @@ class Writer:
             self._written.pop(key, None)
             self._troubles.pop(key, None)
         return found
+
+    def _is_right(self, key: Key) -> bool:
+        try:
+            return next(self._steps(key), None) is None
+        except Exception:
+            return False  # whoever tries to put it right tells why that cannot be
 
     def _wish(self, key: Key) -> object:
         """What decides what is wanted for a Gateway."""

@@ -230,10 +230,12 @@ class StatusWriter:
     async def _write(self, write: _Write, room: asyncio.Semaphore) -> None:
         pauses = self._pauses
         try:
-            answer = await self._api.merge(f"{write.stored.path}/status", _patch(write))
-            self._written(write, answer)
-        except ApiError as error:
-            await self._failed(write, error, pauses)
+            try:
+                answer = await self._api.merge(f"{write.stored.path}/status", _patch(write))
+            except ApiError as error:
+                await self._failed(write, error, pauses)
+            else:
+                self._written(write, answer)
         except Exception:
             logger.exception("the status of %s could not be written", write.key)
             self._again(write.key, self._refusals.after(write.key))

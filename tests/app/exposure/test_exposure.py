@@ -1,6 +1,7 @@
 """What an Exposure writes, when and in which order, and what it knows of ports and addresses."""
 
 import copy
+import importlib
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from app.exposure.exposure import Exposure
 from app.exposure.ports import FIRST, LAST, home
 from app.settings import Settings
+from routes.resources.gateway import Gateway
 from routes.resources.meta import GATEWAY_GROUP, V1ALPHA1_GROUP, Key
 from routes.table.types import PortKey
 from tests.app.exposure.cluster import Cluster, state_of
@@ -458,9 +460,34 @@ def test_who_becomes_the_leader_writes_what_is_missing(loop: Loop, cluster: Clus
 def test_who_stops_follows_no_more(loop: Loop, cluster: Cluster) -> None:
     replica = Replica(cluster, loop)
     replica.serve(gateway())
+    following = [each for followers in cluster.followers.values() for each in followers]
     replica.running.cancel()
     loop.settle()
-    assert not any(each.running for followers in cluster.followers.values() for each in followers)
+    assert all(each.running for each in following), "who writes no more serves on, and has to know the ports"
+    loop.run(replica.exposure.stop())
+    assert not any(each.running for each in following)
+
+
+@pytest.mark.parametrize("place", ["exposure", "writer"])
+def test_a_gateway_that_nobody_has_thought_of_holds_up_no_other(
+    loop: Loop, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    module = importlib.import_module(f"app.exposure.{place}")
+    static_address = module.static_address
+
+    def fault(gateway: Gateway, networks: Any) -> tuple[str, str]:
+        if gateway.metadata.name == "a-odd":
+            raise LookupError("a fault of ours")
+        found: tuple[str, str] = static_address(gateway, networks)
+        return found
+
+    monkeypatch.setattr(module, "static_address", fault)
+    replica = Replica(cluster, loop, service_type="ClusterIP")
+    replica.serve(gateway("a-odd"), gateway())
+    assert replica.exposure.addresses()[SHOP] == (cluster.objects[SERVICE]["spec"]["clusterIP"],)
+    assert "log" in replica.exposure.unassigned()[Key(GATEWAY_GROUP, "Gateway", "shop", "a-odd")]
+    assert "a fault of ours" in caplog.text
+    assert not replica.running.done()
 
 
 def test_an_older_event_does_not_hide_what_was_written(loop: Loop, cluster: Cluster) -> None:

@@ -66,6 +66,7 @@ async def exposed(server: ApiServer, told: asyncio.Event, *, leading: bool = Tru
             yield exposure
         finally:
             await stop(running)
+            await exposure.stop()
 
 
 def test_a_gateway_is_exposed_and_followed(caplog: pytest.LogCaptureFixture) -> None:

@@ -330,6 +330,28 @@ def test_a_server_that_asks_for_time_gets_it(server: Server) -> None:
     assert attached(server) == 1
 
 
+def test_an_answer_that_makes_no_sense_ends_nothing(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """After a conflict the object is asked for, and something on the way answers in the API server's place."""
+    controller = leading(server)
+    server.apply(route("new", "g"))
+
+    def refuse(path: str) -> None:
+        if "/httproutes/new" in path:
+            server.objects[path_of(route_key("new"))] = {"kind": "Login"}
+            if path.endswith("/status"):
+                raise ApiError(409, "Conflict", "another one")
+
+    stored = server.objects[path_of(route_key("new"))]
+    server.refuse = refuse
+    controller.reconcile()
+    wait(server.loop, 1)
+    assert "the status of HTTPRoute a/new could not be written" in caplog.text
+    server.refuse = lambda path: None
+    server.objects[path_of(route_key("new"))] = stored
+    wait(server.loop, 600)
+    assert "parents" in server.status(route_key("new"))
+
+
 def test_an_object_that_the_server_fails_at_does_not_hold_up_the_others(server: Server) -> None:
     def refuse(path: str) -> None:
         if "/httproutes/bad" in path:
