@@ -177,7 +177,8 @@ class Settings(BaseSettings):
     session_key: Annotated[SecretStr, AfterValidator(_session_key)] = Field(
         default_factory=partial(SecretStr, ""),
         description="A secret, 16 characters or more, from which the tokens of `sessionPersistence` are made. Replicas "
-        "with the same one know each other's sessions, and sessions outlive a restart; by default it is random.",
+        "with the same one know each other's sessions, and sessions outlive a restart; by default it is random. In a "
+        "cluster it seals the bound ports in Gateways' Services as well, so that nobody else can claim them.",
     )
     access_log: Literal["off", "common", "json"] = Field(
         default="off", description="Write a line for each request to standard output."

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.exposure.objects import addresses, listener_ports, static_address
 from app.exposure.ports import allocate
+from app.exposure.seal import Seal
 from app.exposure.stored import Follow, Stored
 from app.exposure.writer import Writer
 from app.providers.kubernetes.api import Api
@@ -31,7 +32,8 @@ class Exposure:
         admin = settings.admin.rpartition(":")[2]
         self._reserved = frozenset({int(admin)} if admin.isdigit() else ())
         replicas = (api.namespace, settings.replicas_service)
-        self._stored = Stored(follow, settings.namespaces, replicas, settings.controller_name, self._changed)
+        seal = Seal(settings.session_key.get_secret_value().encode())
+        self._stored = Stored(follow, settings.namespaces, replicas, settings.controller_name, seal, self._changed)
         # What is known, and was told.
         self._wanted: frozenset[PortKey] = frozenset()
         self._bound: dict[PortKey, int] = {}
@@ -40,7 +42,7 @@ class Exposure:
         self._unassigned: dict[Key, str] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due: asyncio.Handle | None = None
-        self._writer = Writer(api, settings, self._stored, self.bound, self._changed)
+        self._writer = Writer(api, settings, self._stored, self.bound, seal, self._changed)
 
     async def load(self) -> None:
         """Find out what there is; afterwards :meth:`bound` knows the ports that were bound before a restart."""

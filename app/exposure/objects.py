@@ -6,12 +6,13 @@ lead from there to the replicas, whose addresses are those of the Service that c
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, Final
 
+from app.exposure.seal import Seal
 from app.providers.kubernetes.api import Object
 from routes.graph.nodes import GatewayNode
 from routes.resources.gateway import Gateway
@@ -25,6 +26,8 @@ GATEWAY_NAME: Final = f"{GATEWAY_GROUP}/gateway-name"
 GATEWAY_CLASS_NAME: Final = f"{GATEWAY_GROUP}/gateway-class-name"
 #: Whose objects they are, where several Moongates share a cluster.
 CONTROLLER: Final = "moongate.dev/controller-name"
+#: That its ports are those that we have bound.
+SEAL: Final = "moongate.dev/ports-seal"
 #: A hash of what was applied, by which it is known that a field has to go which others may have set as well.
 APPLIED: Final = "moongate.dev/applied"
 SERVICE_NAME: Final = "kubernetes.io/service-name"
@@ -38,6 +41,8 @@ _HASH: Final = 8
 _SERVICE: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 #: Lists in which others may have entries beside ours, and the field that tells the entries apart.
 _SHARED_LISTS: Final = {("Service", "ports"): "name", ("Service", "ownerReferences"): "uid"}
+
+_NO_SEAL: Final = Seal(b"")
 
 Network = IPv4Network | IPv6Network
 
@@ -85,23 +90,33 @@ def static_address(gateway: Gateway, networks: Iterable[Network]) -> tuple[str, 
 
 
 def service(
-    node: GatewayNode, name: str, bound: Callable[[PortKey], int], type_: str, address: str, controller_name: str
+    node: GatewayNode,
+    name: str,
+    bound: Callable[[PortKey], int],
+    type_: str,
+    address: str,
+    controller_name: str,
+    seal: Seal = _NO_SEAL,
 ) -> Object:
     """The Service of a Gateway with at least one listener that is served.
 
     ``address`` is the one that it asks for, "" for any; only a load balancer can give that.
     """
+    bound_ports = _bound_ports(node, bound)
     ports = [
         {"name": _port_name(port), "port": port, "protocol": "TCP", "targetPort": number}
-        for port, number in _bound_ports(node, bound)
+        for port, number in bound_ports
     ]
+    metadata = _metadata(node.source, name, controller_name)
+    if sealed := seal.of(node.source.key, dict(bound_ports)):
+        metadata["annotations"][SEAL] = sealed
     spec: dict[str, Any] = {"ports": ports, "type": type_, "ipFamilyPolicy": "PreferDualStack"}
     if address:
         spec |= {"type": "LoadBalancer", "loadBalancerIP": address}
     body = {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(node.source, name, controller_name),
+        "metadata": metadata,
         "spec": spec,
     }
     return _sealed(body)
@@ -176,15 +191,21 @@ def addresses(stored: Object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(address for address in found if address and address != "None"))
 
 
-def stored_ports(stored: Object) -> Iterator[tuple[PortKey, int]]:
-    """The ports that the listeners of a Service's Gateway are bound to, as the Service has it."""
+def stored_ports(stored: Object, seal: Seal = _NO_SEAL) -> dict[PortKey, int]:
+    """The ports that the listeners of a Service's Gateway are bound to, as the Service has it; none where it was not
+    us who wrote them."""
     owner = owner_of(stored)
     if owner is None:
-        return
+        return {}
+    found: dict[int, int] = {}
     for port in (stored.get("spec") or {}).get("ports") or ():
         target = port.get("targetPort")
         if port.get("name") == _port_name(port["port"]) and isinstance(target, int):
-            yield PortKey(owner[0], port["port"]), target
+            found[port["port"]] = target
+    told = (stored["metadata"].get("annotations") or {}).get(SEAL, "")
+    if not seal.fits(told, owner[0], found):
+        return {}
+    return {PortKey(owner[0], port): target for port, target in found.items()}
 
 
 def owner_of(stored: Object) -> tuple[Key, str] | None:

@@ -37,8 +37,8 @@ def allocate(
     ``stored`` are the ports that Services say, also of listeners that nobody wants now: as long as one leads to a port,
     nobody else gets it. ``held`` are those that were found before and are not stored yet. ``reserved`` are nobody's.
 
-    Whoever may write a Service may write any port into it. Of several that claim the same one, it is kept by the one
-    whose home it is: nobody drives another from there.
+    Whoever may write a Service may write into it what once was right. Of several that claim the same port, it is kept
+    by the one that has it now, and else by the one whose home it is: nobody drives another from there.
     """
     found: dict[PortKey, int] = {}
     taken = set(reserved)
@@ -49,7 +49,12 @@ def allocate(
             found[key] = port
 
     keys = sorted(wanted)
-    for key, port in sorted(stored.items(), key=lambda claimed: (claimed[1] != home(claimed[0]), claimed[0])):
+
+    def precedence(claimed: tuple[PortKey, int]) -> tuple[bool, bool, PortKey]:
+        key, port = claimed
+        return held.get(key) != port, port != home(key), key
+
+    for key, port in sorted(stored.items(), key=precedence):
         claim(key, port)
     for key in keys:
         if key in held:

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 from app.exposure.objects import MANAGED_BY, MANAGER, SERVICE_NAME, endpoints_by_family, is_ours, owner_of, stored_ports
+from app.exposure.seal import Seal
 from app.providers.kubernetes.api import Object
 from routes.resources.meta import Key
 from routes.table.types import PortKey
@@ -65,9 +66,11 @@ class Stored:
         namespaces: Sequence[str],
         replicas: tuple[str, str],
         controller_name: str,
+        seal: Seal,
         changed: Callable[[], None],
     ) -> None:
         self._controller_name = controller_name
+        self._seal = seal
         self._changed = changed
         self.services: Named = {}
         self.slices: Named = {}
@@ -128,12 +131,11 @@ class Stored:
 
     def ports(self) -> dict[PortKey, int]:
         """What Services of ours say of bound ports. Where a Gateway has several, the last by name counts."""
-        return dict(self._ports())
-
-    def _ports(self) -> Iterator[tuple[PortKey, int]]:
+        found: dict[PortKey, int] = {}
         for services in self._services_of.values():
             for name in sorted(services):
-                yield from stored_ports(services[name])
+                found |= stored_ports(services[name], self._seal)
+        return found
 
     def put_service(self, namespace: str, name: str, stored: Object | None) -> None:
         """Know a Service as ``stored``, None where it is gone."""

@@ -18,6 +18,7 @@ from app.exposure.objects import (
     service_names,
     static_address,
 )
+from app.exposure.seal import Seal
 from app.exposure.stored import SERVICES, SLICES, Stored
 from app.providers.kubernetes.api import Api, ApiError, Object
 from app.settings import Settings
@@ -68,12 +69,14 @@ class Writer:
         settings: Settings,
         stored: Stored,
         bound: Callable[[PortKey], int],
+        seal: Seal,
         changed: Callable[[], None],
     ) -> None:
         self._api = api
         self._settings = settings
         self._stored = stored
         self._bound = bound
+        self._seal = seal
         self._changed = changed
         #: The Gateways and what is wanted of them, None as long as nothing is known.
         self.graph: Graph | None = None
@@ -257,6 +260,7 @@ class Writer:
                     self._settings.service_type,
                     asked,
                     self._settings.controller_name,
+                    self._seal,
                 )
                 if not body["spec"]["ports"]:
                     return  # no port is free

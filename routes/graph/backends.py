@@ -82,6 +82,11 @@ class Services:
         service = self.services.get(target)
         if service is None:
             return BackendNode(ref, name, reason="BackendNotFound", message=self.snapshot.absence(target))
+        if self.options.cluster and service.spec.type == "ExternalName":
+            # Whoever may write a Service could reach with it, as us and past any ReferenceGrant, what he may not reach:
+            # other namespaces, our own loopback interface, a cloud's metadata server (CVE-2021-25740).
+            message = f"{target} is of type ExternalName, which is not served in a cluster"
+            return BackendNode(ref, name, reason="InvalidKind", message=message)
         ports = [port for port in service.spec.ports if port.protocol == "TCP"]
         port = next((port for port in ports if port.port == ref.port), None)
         if port is None and not (service.spec.type == "ExternalName" and not service.spec.ports):
@@ -108,7 +113,7 @@ class Services:
     def _place(self, ref: BackendObjectReference, name: str, service: Service, port: ServicePort | None) -> BackendNode:
         namespace = service.metadata.namespace or ""
         number = ref.port or 0
-        if self.options.cluster and port is not None and service.spec.type != "ExternalName":
+        if self.options.cluster and port is not None:
             return BackendNode(ref, name, service=ServiceTarget(namespace, service.metadata.name, port.name))
         slices = self.slices.get((namespace, service.metadata.name))
         if slices is not None and port is not None:

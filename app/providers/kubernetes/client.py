@@ -32,8 +32,9 @@ _SILENCE: Final = 180.0
 _OPEN: Final = (300, 600)
 #: Bytes of an event; objects have 1.5 MiB at most.
 _LINE: Final = 8 * 2**20
-#: Bytes of any other answer; a page of 500 objects has far less.
-_ANSWER: Final = 256 * 2**20
+#: Bytes of any other answer. Objects as large as an API server takes make a page larger than that: it is for who asks
+#: to ask for smaller ones, rather than for us to hold what anybody may have stored.
+_ANSWER: Final = 16 * 2**20
 #: Bytes of a refusal that are read, and characters of one that is not the API's that are told.
 _REFUSAL, _TOLD = 64 * 2**10, 200
 #: Idle connections that are kept.

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from app.providers.kubernetes.resources import SLICES
+from routes.graph.policies import AUTHORITIES
 from routes.problems import Problem
 from routes.resources.errors import ManifestError, field_name
 from routes.resources.meta import Key, ObjectMeta, Resource
@@ -15,6 +16,8 @@ logger = logging.getLogger(__name__)
 #: What of an object's metadata is read by anybody here. Who set which field is as large as the object itself, and
 #: resourceVersion is another one after each write of a status.
 _METADATA: Final = ("name", "namespace", "uid", "generation", "creationTimestamp", "deletionTimestamp", "labels")
+#: What of a Secret's or ConfigMap's data.
+_DATA: Final = ("tls.crt", "tls.key", AUTHORITIES)
 #: The whole object once more, by kubectl, with all that a Secret holds.
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -131,6 +134,14 @@ def _trimmed(metadata: Mapping[str, Any]) -> dict[str, Any]:
     if annotations := _annotations(metadata):
         trimmed["annotations"] = annotations
     return trimmed
+
+
+def data_parts(raw: dict[str, Any]) -> dict[str, Any]:
+    """What is read of a Secret or ConfigMap: there may be a megabyte of anything beside it."""
+    data = raw.get("data")
+    if not isinstance(data, dict):
+        return raw
+    return {**raw, "data": {name: data[name] for name in _DATA if name in data}}
 
 
 def slice_parts(raw: Mapping[str, Any]) -> dict[str, Any]:

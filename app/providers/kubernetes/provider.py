@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from app.providers.base import Change, Place
 from app.providers.kubernetes.api import Api
-from app.providers.kubernetes.objects import Objects, Reading, slice_parts
+from app.providers.kubernetes.objects import Objects, Reading, data_parts, slice_parts
 from app.providers.kubernetes.reflector import Collections, Found, Reflector
 from app.providers.kubernetes.report import Collection, Report, report
 from app.providers.kubernetes.resources import (
@@ -42,6 +42,9 @@ _BURST: Final = 0.02
 _TURNS: Final = 3
 #: Seconds within which all collections are asked for again when one of them answers after a time without a server.
 _SPREAD: Final = 1.0
+#: ConfigMaps of one namespace that are followed. Each is a connection of every replica, and whoever may write policies
+#: may refer to as many as he likes.
+_MOST_REFERRED: Final = 64
 #: Tries in a row that must fail for it to be worth a word: two to four seconds.
 _PATIENCE: Final = 5
 
@@ -92,6 +95,9 @@ class KubernetesProvider:
         self._referred: dict[Key, _Followed] = {}
         self._references: dict[Key, frozenset[Key]] = {}
         self._uses: Counter[Key] = Counter()
+        # Those that are too many, and how many are followed in each namespace.
+        self._waiting: dict[Key, None] = {}
+        self._referred_in: Counter[str] = Counter()
         # What was said and what there is to say.
         self._loaded = asyncio.Event()
         #: Called where a collection answers that did not: others may be asked again, too.
@@ -181,6 +187,8 @@ class KubernetesProvider:
             raw |= {"apiVersion": raw["apiVersion"] if kind.custom else kind.api_version, "kind": kind.name}
             if kind.written:
                 self.statuses.put(key, raw)
+            if kind.data_only:
+                raw = data_parts(raw)
             if not self._objects.put(key, raw):
                 return
         self._refer(key, self._objects.get(key))
@@ -210,17 +218,36 @@ class KubernetesProvider:
         before, after = self._references.pop(key, _NOTHING), references(resource)
         if after:
             self._references[key] = after
-        for target in after - before:
+        for target in sorted(after - before):
             self._uses[target] += 1
-            if target not in self._referred:
-                self._referred[target] = self._follow(CONFIG_MAPS, target.namespace, target.name)
+            if self._uses[target] > 1:
+                continue
+            if self._referred_in[target.namespace] < _MOST_REFERRED:
+                self._follow_referred(target)
+            else:
+                self._waiting[target] = None
         for target in before - after:
             self._uses[target] -= 1
             if not self._uses[target]:
-                followed = self._referred.pop(target)
-                self._followed.remove(followed)
-                followed.task.cancel()
-                self._objects.remove(target)
+                del self._uses[target]
+                self._forget_referred(target)
+
+    def _follow_referred(self, target: Key) -> None:
+        self._referred_in[target.namespace] += 1
+        self._referred[target] = self._follow(CONFIG_MAPS, target.namespace, target.name)
+
+    def _forget_referred(self, target: Key) -> None:
+        if target in self._waiting:
+            del self._waiting[target]
+            return
+        followed = self._referred.pop(target)
+        self._followed.remove(followed)
+        followed.task.cancel()
+        self._objects.remove(target)
+        self._referred_in[target.namespace] -= 1
+        if following := next((each for each in self._waiting if each.namespace == target.namespace), None):
+            del self._waiting[following]
+            self._follow_referred(following)
 
     def _state(self, followed: _Followed) -> None:
         reflector = followed.reflector
@@ -284,6 +311,13 @@ class KubernetesProvider:
         problems = list(self._report.problems)
         if self._outage:
             problems.append(Problem(f"the API server cannot be followed, what is known goes on: {self._outage}"))
+        for namespace, number in Counter(each.namespace for each in self._waiting).items():
+            problems.append(
+                Problem(
+                    f"{number} ConfigMaps of namespace {namespace} are not read: BackendTLSPolicies refer to more than "
+                    f"{_MOST_REFERRED} there"
+                )
+            )
         return (*problems, *chain.from_iterable(self._reading.problems.values()))
 
 

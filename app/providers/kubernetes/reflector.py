@@ -18,8 +18,10 @@ from app.providers.kubernetes.api import ApiError
 
 logger = logging.getLogger(__name__)
 
-#: Objects a page: few enough that decoding one does not hold the event loop up for long.
+#: Objects a page: few enough that decoding one does not hold the event loop up for long. Where they come to more than
+#: the client takes there are fewer by this factor, down to one.
 _PAGE: Final = 250
+_SMALLER: Final = 4
 #: Seconds of work after which the event loop has its turn.
 _SLICE: Final = 0.003
 #: Seconds without a line after which a watch counts as broken: a server with nothing to tell sends a bookmark every
@@ -108,12 +110,13 @@ class Reflector:
         #: How often that was tried in a row.
         self.failures = 0
         # The mutable state of following: where, from which version on ("": it has to be listed), in one piece or in
-        # pages, whether the last version was forgotten by the server, and what was told last of each object, as a hash
+        # pages and of how many objects, whether the last version was forgotten by the server, and what was told last of each object, as a hash
         # of uid and resourceVersion.
         self._paths: Sequence[str] = ()
         self._path = ""
         self._version = ""
         self._whole = False
+        self._page = _PAGE
         self._expired = False
         self._told: dict[Name, int] = {}
         self._watching: asyncio.Timeout | None = None
@@ -163,7 +166,7 @@ class Reflector:
 
     async def _list_at(self, path: str) -> None:
         there: set[Name] = set()
-        params = {**self._params, "limit": "0" if self._whole else str(_PAGE)}
+        params = {**self._params, "limit": "0" if self._whole else str(self._page)}
         version = ""
         async with aclosing(self._client.list(path, params, metadata_only=self._metadata_only)) as pages:
             async for page in pages:
@@ -257,6 +260,8 @@ class Reflector:
         status = error.status
         why = f"{error.message} ({status} {error.reason})" if status else error.message
         listing, found = not self._version, self.found
+        if error.reason == "TooLarge" and listing and not self._whole:
+            self._page = max(1, self._page // _SMALLER)
         # What a server does not know any more in the middle of a list it will know in one piece.
         self._whole = status == 410 and listing
         if status not in _RESUMED or (status >= 500 and self.failures >= _STUBBORN):

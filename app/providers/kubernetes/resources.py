@@ -19,7 +19,7 @@ class Kind:
 
     ``versions``: the first that is served is read. ``purpose`` is what is missing where the kind is. ``params`` are
     selectors. ``vital`` kinds are those without which a generation of the Gateway API does nothing. ``written``:
-    somebody like us writes its status. ``custom`` kinds are there only when somebody has installed them.
+    somebody like us writes its status. Of ``data_only`` ones a part is read. ``custom`` kinds are there only when somebody has installed them.
     """
 
     group: str
@@ -32,6 +32,7 @@ class Kind:
     vital: bool = False
     written: bool = False
     metadata_only: bool = False
+    data_only: bool = False
 
     @property
     def custom(self) -> bool:
@@ -81,7 +82,12 @@ NAMESPACES: Final = Kind(
     metadata_only=True,
 )
 CONFIG_MAPS: Final = Kind(
-    CORE_GROUP, "ConfigMap", "configmaps", ("v1",), "BackendTLSPolicies that refer to it have no authority"
+    CORE_GROUP,
+    "ConfigMap",
+    "configmaps",
+    ("v1",),
+    "BackendTLSPolicies that refer to it have no authority",
+    data_only=True,
 )
 DEFINITIONS: Final = Kind(
     CRDS,
@@ -176,6 +182,7 @@ _CORE: Final = (
         ("v1",),
         "HTTPS listeners have no certificates",
         params={"fieldSelector": "type=kubernetes.io/tls"},
+        data_only=True,
     ),
 )
 

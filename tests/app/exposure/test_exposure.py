@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.exposure.exposure import Exposure
-from app.exposure.ports import home
+from app.exposure.ports import FIRST, LAST, home
 from app.settings import Settings
 from routes.resources.meta import GATEWAY_GROUP, V1ALPHA1_GROUP, Key
 from routes.table.types import PortKey
@@ -102,6 +102,58 @@ def test_a_gateway_gets_its_service_first_and_then_a_slice(loop: Loop, cluster: 
     }  # fmt: skip
     assert cluster.objects[SLICE]["ports"] == [{"name": "port-80", "port": port, "protocol": "TCP"}]
     assert [each["addresses"] for each in cluster.objects[SLICE]["endpoints"]] == [["10.0.0.1"], ["10.0.0.2"]]
+
+
+def test_ports_that_somebody_else_wrote_into_a_service_claim_nothing(loop: Loop, cluster: Cluster) -> None:
+    """A tenant brings a Gateway of his own, whose listener would be bound where another's is, and says that it is."""
+    keys: dict[str, Any] = {"session_key": "a secret of the replicas"}
+    leader = Replica(cluster, loop, **keys)
+    leader.serve(gateway())
+    taken = home(PortKey(SHOP, 80))
+    thief = Key(GATEWAY_GROUP, "Gateway", "shop", "a-thief")
+    port = next(each for each in range(1, 65536) if home(PortKey(thief, each)) == taken)
+    leader.serve(gateway(), gateway("a-thief", port))
+    path = "/api/v1/namespaces/shop/services/a-thief-moongate"
+    assert cluster.objects[path]["spec"]["ports"][0]["targetPort"] == taken + 1
+    forged = copy.deepcopy(cluster.objects[path])
+    forged["spec"]["ports"][0]["targetPort"] = taken
+    leader.exposure.lead(False)
+    cluster.put(path, forged)
+    late = Replica(cluster, loop, leading=False, **keys)
+    for replica in (leader, late):
+        replica.serve(gateway(), gateway("a-thief", port))
+        assert replica.exposure.bound(PortKey(SHOP, 80)) == taken
+        assert replica.exposure.bound(PortKey(thief, port)) == taken + 1
+
+
+def test_ports_that_no_gateway_has_are_not_used_up_by_who_writes_services(loop: Loop, cluster: Cluster) -> None:
+    keys: dict[str, Any] = {"session_key": "a secret of the replicas"}
+    leader = Replica(cluster, loop, **keys)
+    leader.serve(gateway())
+    ghost = copy.deepcopy(cluster.objects[SERVICE])
+    ghost["metadata"] |= {"name": "ghost", "uid": "ghost"}
+    ghost["metadata"]["ownerReferences"][0]["name"] = "ghost"
+    ghost["spec"]["ports"] = [
+        {"name": f"port-{n}", "port": n, "protocol": "TCP", "targetPort": target}
+        for n, target in enumerate(range(FIRST, LAST + 1), start=1)
+    ]
+    cluster.put("/api/v1/namespaces/shop/services/ghost", ghost)
+    late = Replica(cluster, loop, leading=False, **keys)
+    late.serve(gateway(), gateway("new"))
+    new = PortKey(Key(GATEWAY_GROUP, "Gateway", "shop", "new"), 80)
+    assert late.exposure.bound(new) == home(new)
+
+
+def test_ports_of_ours_are_known_after_a_restart_by_who_has_the_key(loop: Loop, cluster: Cluster) -> None:
+    port = PortKey(SHOP, 80)
+    first = Replica(cluster, loop, session_key="a secret of the replicas", admin=f"127.0.0.1:{home(port)}")
+    first.serve(gateway())  # not at home, where the admin port is
+    elsewhere = first.exposure.bound(port)
+    assert elsewhere != home(port)
+    for key, found in (("a secret of the replicas", elsewhere), ("another secret, a new one", home(port))):
+        later = Replica(cluster, loop, leading=False, session_key=key)
+        later.serve(gateway())
+        assert later.exposure.bound(port) == found
 
 
 def test_nothing_is_written_twice_and_nothing_by_who_does_not_lead(loop: Loop, cluster: Cluster) -> None:

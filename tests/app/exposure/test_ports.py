@@ -95,3 +95,11 @@ def test_ports_stay_when_listeners_come_and_go_stored_or_not(
 def test_a_replica_that_starts_finds_what_the_others_have(wanted: set[PortKey], stored: dict[PortKey, int]) -> None:
     there = allocate(wanted, stored, {})
     assert allocate(wanted, there, {}) == there
+
+
+def test_who_has_a_port_keeps_it_whatever_another_writes_that_is_at_home_there_as_well() -> None:
+    victim = key("victim")
+    thief = by_chance([victim])
+    there = allocate([victim], {}, {})
+    for stored in ({victim: home(victim), thief: home(victim)}, {thief: home(victim), victim: home(victim)}):
+        assert allocate([victim, thief], stored, there)[victim] == home(victim)

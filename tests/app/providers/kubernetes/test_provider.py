@@ -207,6 +207,50 @@ def test_of_config_maps_only_those_that_policies_refer_to_are_read() -> None:
     scenario(play)
 
 
+def test_config_maps_of_one_namespace_do_not_take_connections_without_end() -> None:
+    async def play() -> None:
+        cluster = Cluster()
+        names = [f"ca-{number:03}" for number in range(70)]
+        for each in names:
+            cluster.put(config_map(each))
+            cluster.put(policy(each, each))
+        async with following(cluster) as follower:
+            await follower.until(lambda: len(follower.names("ConfigMap")) == 64)
+            await follower.settle(1.0)
+            sentence = "ConfigMaps of namespace default are not read: BackendTLSPolicies refer to more than 64 there"
+            assert follower.said() == [f"error: 6 {sentence}"]
+            left_out = sorted({*names} - {*follower.names("ConfigMap")})
+            cluster.delete(policy(follower.names("ConfigMap")[0]))
+            await follower.until(lambda: left_out[0] in follower.names("ConfigMap"))
+            await follower.settle(1.0)
+            assert follower.said() == [f"error: 5 {sentence}"]
+            for each in left_out:
+                cluster.delete(policy(each))
+            await follower.settle(1.0)
+            assert follower.said() == []
+            assert len(follower.names("ConfigMap")) == 63
+
+    scenario(play)
+
+
+def test_of_secrets_and_config_maps_nothing_is_kept_that_nobody_reads() -> None:
+    async def play() -> None:
+        cluster = Cluster()
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "type": "kubernetes.io/tls"}
+        cluster.put({**secret, "data": {"tls.crt": "YQ==", "tls.key": "Yg==", "large": "eA=="}})
+        cluster.put({**config_map("a"), "data": {"ca.crt": "x", "large": "y"}})
+        cluster.put(policy("one", "a"))
+        async with following(cluster) as follower:
+            found = follower.objects[Key("", "Secret", "default", "a")]
+            assert isinstance(found, Secret)
+            assert found.data == {"tls.crt": b"a", "tls.key": b"b"}
+            authorities = follower.objects[Key("", "ConfigMap", "default", "a")]
+            assert isinstance(authorities, ConfigMap)
+            assert authorities.data == {"ca.crt": "x"}
+
+    scenario(play)
+
+
 def test_objects_of_somebody_elses_kind() -> None:
     async def play() -> None:
         cluster = Cluster()

@@ -271,6 +271,33 @@ def test_a_server_that_forgets_every_version_is_not_stormed() -> None:
     assert script.listed < 60
 
 
+def test_objects_too_large_for_a_page_are_listed_in_smaller_ones() -> None:
+    """Whoever may store objects of a megabyte must not keep us from reading everybody else's."""
+
+    async def play() -> None:
+        cluster = Cluster()
+        for number in range(40):
+            cluster.put(config_map(f"a-{number}"))
+        limits = []
+
+        def refuse(asked: Asked) -> ApiError | None:
+            limits.append(asked.params.get("limit"))
+            too_many = asked.verb == "list" and not 0 < int(asked.params["limit"]) <= 15
+            return ApiError(0, "TooLarge", "an answer of more than 16777216 bytes") if too_many else None
+
+        cluster.client.refuse = refuse
+        async with reflecting(cluster) as told:
+            assert limits[:3] == ["250", "62", "15"]
+            assert told.reflector.found is Found.SYNCED
+            assert len(told.objects) == 40
+            told.reflector.again(anew=True)
+            await asyncio.sleep(5)
+            assert [each for each in limits[3:] if each is not None] == ["15"]
+            assert (told.reflector.found, told.reflector.why) == (Found.SYNCED, "")
+
+    scenario(play)
+
+
 def test_pauses_grow_and_differ() -> None:
     async def times() -> list[float]:
         cluster = Cluster()

@@ -54,6 +54,28 @@ def test_objects_and_endpoints() -> None:
     scenario(play)
 
 
+def test_large_objects_of_one_keep_nobody_from_what_others_have() -> None:
+    """Secrets as large as the API server takes them, of which a page has more than we hold."""
+
+    async def play(server: ApiServer) -> None:
+        large = "A" * 2**20
+        for name in ("certificate", *(f"large-{number}" for number in range(30))):
+            server.put(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "metadata": {"name": name},
+                    "type": "kubernetes.io/tls",
+                    "data": {"tls.crt": "YQ==", "tls.key": "Yg==", "large": large},
+                }
+            )
+        async with following(server) as follower:
+            assert len(follower.names("Secret")) == 31
+            assert follower.said() == []
+
+    scenario(play)
+
+
 def test_many_pages() -> None:
     async def play(server: ApiServer) -> None:
         for number in range(600):
