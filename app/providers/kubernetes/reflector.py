@@ -110,8 +110,8 @@ class Reflector:
         #: How often that was tried in a row.
         self.failures = 0
         # The mutable state of following: where, from which version on ("": it has to be listed), in one piece or in
-        # pages and of how many objects, whether the last version was forgotten by the server, and what was told last of each object, as a hash
-        # of uid and resourceVersion.
+        # pages and of how many objects, whether the last version was forgotten by the server, and what was told last of
+        # each object, as a hash of uid and resourceVersion.
         self._paths: Sequence[str] = ()
         self._path = ""
         self._version = ""
