@@ -19,8 +19,8 @@ class Kind:
 
     ``versions``: the first that is served is read. ``purpose`` is what is missing where the kind is. ``params`` are
     selectors. ``vital`` kinds are those without which a generation of the Gateway API does nothing. ``written``:
-    somebody like us writes its status. ``custom`` kinds are there only when somebody has installed them. Of some only
-    the metadata is kept, or of the data only certificates, keys and authorities.
+    somebody like us writes its status. Of ``data_only`` ones a part is read. ``custom`` kinds are there only when
+    somebody has installed them.
     """
 
     group: str

@@ -148,6 +148,8 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+    # The suite takes the features from its status, and does not wait for it.
+    cluster.ask("wait", "--for=condition=Accepted", f"gatewayclass/{arguments.gateway_class}", "--timeout=60s")
     cluster.clear()
     output: Path = (arguments.output or ROOT / "build" / "conformance" / arguments.suite).resolve()
     output.mkdir(parents=True, exist_ok=True)
