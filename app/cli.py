@@ -45,7 +45,8 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the listeners' ports.")] = 1,
 ) -> None:
-    """Serve the manifests: open every listener of every Gateway, until a signal ends it."""
+    """Serve the manifests, or with MOONGATE_PROVIDER=kubernetes a cluster's objects: open every listener of every
+    Gateway, until a signal ends it."""
     if host:
         os.environ["MOONGATE_HOST"] = host
     if manifests:

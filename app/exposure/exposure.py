@@ -74,8 +74,10 @@ class Exposure:
 
     def prepare(self, table: RoutingTable[Any]) -> None:
         """Find ports for the listeners of ``table``, which is about to be the present one."""
-        self._wanted = frozenset(table.ports)
-        self._bound = self._allocated()
+        wanted = frozenset(table.ports)
+        if wanted != self._wanted:  # most tables differ from the last one in their routes
+            self._wanted = wanted
+            self._bound = self._allocated()
 
     def bound(self, key: PortKey) -> int:
         """The port of the pod that a listener is bound to; 0 where all are taken."""

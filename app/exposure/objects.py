@@ -119,7 +119,7 @@ def service(
         "metadata": metadata,
         "spec": spec,
     }
-    return _sealed(body)
+    return _with_hash(body)
 
 
 def endpoint_slices(
@@ -151,7 +151,7 @@ def endpoint_slices(
                 "endpoints": part,
                 "ports": ports,
             }
-            found.append(_sealed(body))
+            found.append(_with_hash(body))
     return found
 
 
@@ -289,7 +289,7 @@ def _metadata(gateway: Gateway, name: str, controller_name: str) -> dict[str, An
     }
 
 
-def _sealed(body: dict[str, Any]) -> Object:
+def _with_hash(body: dict[str, Any]) -> Object:
     text = json.dumps(body, sort_keys=True, separators=(",", ":"))
     body["metadata"]["annotations"][APPLIED] = _hash(text)
     return body

@@ -77,6 +77,8 @@ class Stored:
         self._replicas: Named = {}
         # Of those that are ours: by the Gateway that owns them.
         self._services_of: defaultdict[Key, Named] = defaultdict(dict)
+        # Of each Service, found out once: seals take their time.
+        self._ports: dict[tuple[str, str], dict[PortKey, int]] = {}
         self._slices_of: defaultdict[Key, Named] = defaultdict(dict)
         #: The endpoints of our own pods, by family of addresses, and how often they changed.
         self.endpoints: Mapping[str, Sequence[Object]] = {}
@@ -134,12 +136,16 @@ class Stored:
         found: dict[PortKey, int] = {}
         for services in self._services_of.values():
             for name in sorted(services):
-                found |= stored_ports(services[name], self._seal)
+                found |= self._ports[name]
         return found
 
     def put_service(self, namespace: str, name: str, stored: Object | None) -> None:
         """Know a Service as ``stored``, None where it is gone."""
         self._put(self.services, self._services_of, (namespace, name), stored)
+        if (known := self.services.get((namespace, name))) is None:
+            self._ports.pop((namespace, name), None)
+        else:
+            self._ports[namespace, name] = stored_ports(known, self._seal)
 
     def put_slice(self, namespace: str, name: str, stored: Object | None) -> None:
         """Know an EndpointSlice as ``stored``, None where it is gone."""

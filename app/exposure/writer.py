@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
 from app.exposure.objects import (
@@ -20,6 +20,7 @@ from app.exposure.objects import (
 )
 from app.exposure.seal import Seal
 from app.exposure.stored import SERVICES, SLICES, Stored
+from app.patience import Patience
 from app.providers.kubernetes.api import Api, ApiError, Object
 from app.settings import Settings
 from routes.graph.nodes import GatewayNode, Graph
@@ -51,6 +52,7 @@ class _Trouble:
     """What was tried in vain for a Gateway, or has to be done over and over. ``since``: what was wanted."""
 
     since: object
+    patience: Patience = field(default_factory=partial(Patience, _FIRST, _LAST))
     tries: int = 0
     not_before: float = 0.0
     sentence: str = ""
@@ -183,9 +185,8 @@ class Writer:
     def _later(self, trouble: _Trouble, asked_for: float) -> None:
         """Try again after a while, the longer the more was in vain."""
         trouble.tries += 1
-        seconds = min(_FIRST * 2 ** min(trouble.tries - 1, 10), _LAST) * random.uniform(0.5, 1.0)  # noqa: S311
         loop = asyncio.get_running_loop()
-        trouble.not_before = loop.time() + max(seconds, min(asked_for, _LAST))
+        trouble.not_before = loop.time() + max(trouble.patience.after(None), min(asked_for, _LAST))
         loop.call_at(trouble.not_before, self._wake.set)
 
     async def _write(self, key: Key) -> None:

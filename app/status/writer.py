@@ -12,12 +12,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from app.patience import Patience
 from app.providers.kubernetes.api import Api, ApiError, Object, Statuses, Stored
 from app.reconciler import State
 from app.status.agenda import Agenda
 from app.status.merge import Ownership, Status, counts_alone, merge, observed
 from app.status.patches import Node, frame, status, v1alpha1_gateways
-from app.status.patience import Patience
 from routes.graph.nodes import Graph
 from routes.resources.meta import V1ALPHA1_GROUP, Key
 

@@ -74,10 +74,6 @@ class Statuses(Protocol):
         """What is stored of ``key``; None where it is not known, or is gone."""
         ...
 
-    def keys(self) -> list[Key]:
-        """Everything of which something is stored."""
-        ...
-
     def take_changed(self) -> set[Key]:
         """The objects whose stored status has changed since the last call, by whomever."""
         ...
