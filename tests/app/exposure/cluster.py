@@ -194,3 +194,19 @@ def _is_in(path: str, collection: str) -> bool:
 def _name(path: str) -> tuple[str, str]:
     parts = path.split("/")
     return parts[-3], parts[-1]
+
+
+def replicas(*addresses: str, **conditions: bool) -> dict[str, Any]:
+    """The EndpointSlice of our own pods."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "moongate-x7k2p",
+            "namespace": "moongate-system",
+            "labels": {"kubernetes.io/service-name": "moongate"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [each], "conditions": conditions or {"ready": True}} for each in addresses],
+        "ports": [],
+    }

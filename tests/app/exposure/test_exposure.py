@@ -14,7 +14,7 @@ from app.settings import Settings
 from routes.resources.gateway import Gateway
 from routes.resources.meta import GATEWAY_GROUP, V1ALPHA1_GROUP, Key
 from routes.table.types import PortKey
-from tests.app.exposure.cluster import Cluster, state_of
+from tests.app.exposure.cluster import Cluster, replicas, state_of
 from tests.wire.harness import Loop
 
 SHOP = Key(GATEWAY_GROUP, "Gateway", "shop", "web")
@@ -40,22 +40,6 @@ kind: Gateway
 metadata: {{name: {name}, namespace: shop, uid: uid-of-{name}, generation: {abs(hash((ports, *spec.items())))}}}
 spec: {{gatewayClassName: {spec.get("class_", "moongate")}, listeners: [{listeners}]{more}}}
 """
-
-
-def replicas(*addresses: str, **conditions: bool) -> dict[str, Any]:
-    """The EndpointSlice of our own pods."""
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "moongate-x7k2p",
-            "namespace": "moongate-system",
-            "labels": {"kubernetes.io/service-name": "moongate"},
-        },
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": [each], "conditions": conditions or {"ready": True}} for each in addresses],
-        "ports": [],
-    }
 
 
 class Replica:

@@ -16,7 +16,7 @@ from app.providers.kubernetes.reflector import Reflector
 from app.reconciler import stop
 from app.settings import Settings
 from routes.resources.meta import GATEWAY_GROUP, Key
-from tests.app.exposure.cluster import state_of
+from tests.app.exposure.cluster import replicas, state_of
 from tests.helpers.apiserver import ApiServer
 
 MANIFESTS = """
@@ -31,21 +31,6 @@ metadata: {name: web, namespace: shop, uid: uid-of-web, generation: 1}
 spec: {gatewayClassName: moongate, listeners: [{name: web, port: 80, protocol: HTTP}]}
 """
 KEY = Key(GATEWAY_GROUP, "Gateway", "shop", "web")
-
-
-def replicas(*addresses: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "moongate-x7k2p",
-            "namespace": "moongate-system",
-            "labels": {"kubernetes.io/service-name": "moongate"},
-        },
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": [each], "conditions": {"ready": True}} for each in addresses],
-        "ports": [],
-    }
 
 
 @asynccontextmanager
