@@ -5,7 +5,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from app.exposure.objects import MANAGED_BY, MANAGER, SERVICE_NAME, endpoints_by_family, is_ours, owner_of, stored_ports
 from app.exposure.seal import Seal
@@ -21,6 +21,9 @@ SLICES = "/apis/discovery.k8s.io/v1"
 _OURS = {"labelSelector": f"{MANAGED_BY}={MANAGER}"}
 
 Named = dict[tuple[str, str], Object]
+
+#: Objects that are gone of which that is remembered: many more than there can be answers on their way.
+_MOST_GONE: Final = 1024
 
 
 class Follower(Protocol):
@@ -77,6 +80,8 @@ class Stored:
         self._replicas: Named = {}
         # Of those that are ours: by the Gateway that owns them.
         self._services_of: defaultdict[Key, Named] = defaultdict(dict)
+        # The uids of what was there, those that went last; no other object ever gets one of them.
+        self._gone: dict[str, None] = {}
         # Of each Service, found out once: seals take their time.
         self._ports: dict[tuple[str, str], dict[PortKey, int]] = {}
         self._slices_of: defaultdict[Key, Named] = defaultdict(dict)
@@ -86,9 +91,15 @@ class Stored:
         folders = [f"/namespaces/{namespace}" for namespace in namespaces] or [""]
         namespace, name = replicas
         chosen = {"labelSelector": f"{SERVICE_NAME}={name}"}
-        collections = [
-            *((f"{SERVICES}{folder}/services", _OURS, self.put_service) for folder in folders),
-            *((f"{SLICES}{folder}/endpointslices", _OURS, self.put_slice) for folder in folders),
+        collections: list[tuple[str, Mapping[str, str], Callable[[str, str, dict[str, Any] | None], None]]] = [
+            *(
+                (f"{SERVICES}{folder}/services", _OURS, partial(self._told, self.services, self.put_service))
+                for folder in folders
+            ),
+            *(
+                (f"{SLICES}{folder}/endpointslices", _OURS, partial(self._told, self.slices, self.put_slice))
+                for folder in folders
+            ),
             (f"{SLICES}/namespaces/{namespace}/endpointslices", chosen, self._put_replicas),
         ]
         self._unread: dict[str, str] = {}
@@ -151,10 +162,27 @@ class Stored:
         """Know an EndpointSlice as ``stored``, None where it is gone."""
         self._put(self.slices, self._slices_of, (namespace, name), stored)
 
+    def _told(
+        self,
+        every: Named,
+        put: Callable[[str, str, Object | None], None],
+        namespace: str,
+        name: str,
+        stored: Object | None,
+    ) -> None:
+        """Take what a watch says, which knows best what is gone."""
+        if stored is None and (before := every.get((namespace, name))) is not None:
+            self._gone[before["metadata"]["uid"]] = None
+            if len(self._gone) > _MOST_GONE:
+                del self._gone[next(iter(self._gone))]
+        put(namespace, name, stored)
+
     def _put(
         self, every: Named, by_owner: defaultdict[Key, Named], name: tuple[str, str], stored: Object | None
     ) -> None:
         before = every.get(name)
+        if stored is not None and stored["metadata"].get("uid") in self._gone:
+            return  # the answer to a write that came after the news of the object's end
         if before is not None and stored is not None and _is_older(stored, before):
             return
         if before is not None:

@@ -324,7 +324,12 @@ class Writer:
         if known is not None:
             # What has come in the place of what is known is not taken over.
             body = {**body, "metadata": {**metadata, "uid": known["metadata"]["uid"]}}
-        put(*name, await self._api.apply(path, body))
+        try:
+            put(*name, await self._api.apply(path, body))
+        except ApiError as error:
+            if error.status == 409:  # it is not what we know: whatever it is now, the next try begins from there
+                put(*name, await self._found(path))
+            raise
         logger.info("applied %s", path)
 
     async def _found(self, path: str) -> Object | None:

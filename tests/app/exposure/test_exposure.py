@@ -10,6 +10,7 @@ import pytest
 
 from app.exposure.exposure import Exposure
 from app.exposure.ports import FIRST, LAST, home
+from app.providers.kubernetes.api import Object
 from app.settings import Settings
 from routes.resources.gateway import Gateway
 from routes.resources.meta import GATEWAY_GROUP, V1ALPHA1_GROUP, Key
@@ -496,3 +497,33 @@ def test_of_a_gateway_that_is_being_deleted_nothing_is_made_anew(loop: Loop, clu
     cluster.put(REPLICAS, replicas("10.0.0.3"))
     loop.advance(5.0)
     assert cluster.writes == ["apply web-moongate-ipv4"]
+
+
+def test_what_is_deleted_while_its_write_is_answered_is_made_anew(loop: Loop, cluster: Cluster) -> None:
+    """As where a Gateway takes the place of one that is deleted with all that it owns."""
+    replica = Replica(cluster, loop, service_type="ClusterIP")
+    taken: list[str] = []
+    apply = cluster.apply
+
+    async def apply_and_lose(path: str, body: Object) -> Object:
+        answer = await apply(path, body)
+        if path == SERVICE and not taken:
+            taken.append(path)
+            cluster.remove(path)  # the watch says it before the answer is in
+        return answer
+
+    cluster.apply = apply_and_lose  # type: ignore[method-assign]
+    replica.serve(gateway("web", 80))
+    loop.advance(5)
+    assert taken
+    assert SERVICE in cluster.objects
+    assert replica.exposure.addresses()[SHOP]
+
+
+def test_what_is_not_what_we_know_is_read_again(loop: Loop, cluster: Cluster) -> None:
+    replica = Replica(cluster, loop)
+    replica.serve(gateway("web", 80))
+    del cluster.objects[SERVICE]  # and no watch says it
+    replica.serve(gateway("web", 80, 8080))
+    loop.advance(5)
+    assert [port["port"] for port in cluster.objects[SERVICE]["spec"]["ports"]] == [80, 8080]
