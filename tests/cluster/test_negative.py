@@ -77,11 +77,12 @@ def listener_condition(cluster: Cluster, listener: str, type_: str) -> Object:
 
 
 def processes(cluster: Cluster, namespace: str) -> dict[str, int]:
-    """The replicas, and how often each was started anew."""
+    """The replicas, without those that go, and how often each was started anew."""
     pods = cluster.get("pods", f"--namespace={namespace}", "--selector=app.kubernetes.io/instance=moongate")["items"]
     return {
         each["metadata"]["name"]: sum(part["restartCount"] for part in each["status"]["containerStatuses"])
         for each in pods
+        if "deletionTimestamp" not in each["metadata"]
     }
 
 
@@ -252,5 +253,5 @@ def test_a_token_that_is_good_no_more_is_named_and_a_new_one_taken(
         assert file.read_text() not in log.read_text()
     finally:
         running.terminate()
-        running.wait(30)
+        running.communicate(timeout=30)
         cluster.kubectl("delete", "gatewayclass", name, "--ignore-not-found")
