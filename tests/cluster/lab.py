@@ -181,10 +181,16 @@ class Release:
 
     def logs(self) -> str:
         """What all replicas have written, for whoever has to find out why a test failed."""
-        return "\n".join(
-            f"--- {pod}\n" + self.cluster.kubectl("logs", "--namespace", self.namespace, pod, "--tail=60")
-            for pod in self.pods()
-        )
+        return "\n".join(f"--- {pod}\n" + self._log(pod) for pod in self.pods())
+
+    def _log(self, pod: str) -> str:
+        try:
+            return self.cluster.kubectl("logs", "--namespace", self.namespace, pod, "--tail=60")
+        except CommandError as error:
+            # One that goes may be gone by now.
+            if "NotFound" in str(error):
+                return "gone\n"
+            raise
 
 
 def conditions(status: Mapping[str, Any]) -> dict[str, str]:
