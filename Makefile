@@ -28,7 +28,7 @@ check: install  ## Run the linters: ruff, mypy, import-linter
 	$(BIN)/lint-imports
 
 UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
-EXTRAS := --extra uvloop --extra kubernetes
+EXTRAS := --extra uvloop --extra kubernetes --extra otel
 
 lock: install  ## Choose versions anew: for development, and of those what an image runs with and what builds it
 	$(BIN)/python -m pip install --quiet uv

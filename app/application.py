@@ -28,12 +28,13 @@ from app.proxy import RuleProxy
 from app.runtime import Runtime, StartError
 from app.settings import Settings, complaint
 from app.upstream.fields import Fields
-from middleware.accesslog import AccessLogMiddleware
+from middleware.accesslog import AccessLog
 from middleware.answer import CYCLE
 from middleware.errors import BadRequest, ErrorMiddleware, GatewayError, Misdirected, NoRoute
 from middleware.extension import Extensions
 from middleware.forwarded import ForwardedMiddleware
 from middleware.linewriter import LineWriter
+from middleware.observe import ObserveMiddleware, Observer
 from middleware.scope import LISTENER_PORT, TARGET_PATH
 from middleware.via import ViaMiddleware
 from routes.table.hostnames import host_of
@@ -80,7 +81,7 @@ class Gateway(Starlette):
         self._starting: asyncio.Future[Runtime] | None = None
         # Of the chain that every request passes, for those that do not; where all must, there is none of the former.
         self._forwarded: ForwardedMiddleware | None = None
-        self._access_log: AccessLogMiddleware | None = None
+        self._observe: ObserveMiddleware | None = None
         # Where the access log goes, from its first line to the end of a server's run.
         self._lines: LineWriter | None = None
 
@@ -218,7 +219,7 @@ class Gateway(Starlette):
             proxy = self._find(scope, fields, runtime.table, ours=True)
         except GatewayError:
             return False
-        return proxy is not None and proxy.at_once(cycle, fields, self._access_log)
+        return proxy is not None and proxy.at_once(cycle, fields, self._observe)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -235,7 +236,7 @@ class Gateway(Starlette):
         await self.middleware_stack(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
-        """The chain that every request passes, outermost first: yours, access log, forwarded fields, errors.
+        """The chain that every request passes, outermost first: yours, the observers, forwarded fields, errors.
 
         Starlette's own chain (its error pages, exception handlers and router) is for applications with views.
         """
@@ -248,16 +249,19 @@ class Gateway(Starlette):
         )
         if not self.settings.via:
             self._forwarded = forwarded
+        observers: list[Observer] = []
         if self.settings.access_log != "off":
-            app = self._access_log = AccessLogMiddleware(app, format=self.settings.access_log, write=self._log)
+            observers.append(AccessLog(format=self.settings.access_log, write=self._log))
+        if observers:
+            app = self._observe = ObserveMiddleware(app, observers)
         for layer, args, options in reversed(self.user_middleware):
             app = layer(app, *args, **options)
         return app
 
     def on_refused(self, scope: Scope, error: GatewayError) -> None:
-        """A connection of ours refused what never became a request for :meth:`__call__`: the log is to have it, too."""
-        if self._access_log is not None:
-            self._access_log.refused(scope, error.status, error.flag)
+        """A connection of ours refused what never became a request for :meth:`__call__`: observers are to know."""
+        if self._observe is not None:
+            self._observe.refused(scope, error.status, error.flag)
 
     def _log(self, line: str) -> None:
         if self._lines is None:

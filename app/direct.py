@@ -11,8 +11,8 @@ from app.listeners.cycle import Cycle
 from app.upstream.exchange import Exchange
 from app.upstream.health import Endpoint
 from app.upstream.transport import IDEMPOTENT
-from middleware.accesslog import AccessLogMiddleware, Responder
 from middleware.errors import ClientDisconnected
+from middleware.observe import Observation, ObserveMiddleware
 
 if TYPE_CHECKING:
     from app.upstream.fields import Fields
@@ -25,22 +25,22 @@ FAILURE: Final = "moongate.failure"
 class Direct:
     """One such request on its way there and back."""
 
-    __slots__ = ("_cycle", "_endpoint", "_exchange", "_line", "_log")
+    __slots__ = ("_cycle", "_endpoint", "_exchange", "_observation", "_observe")
 
-    def __init__(self, cycle: Cycle, endpoint: Endpoint, log: AccessLogMiddleware | None) -> None:
+    def __init__(self, cycle: Cycle, endpoint: Endpoint, observe: ObserveMiddleware | None) -> None:
         self._cycle = cycle
         self._endpoint = endpoint
         self._exchange: Exchange
-        self._log = log
-        self._line: Responder | None = None
+        self._observe = observe
+        self._observation: Observation | None = None
 
     def start(self, connection: "Connection", target: bytes, fields: "Fields", route: str, backend: str) -> None:
         """Send the request. Raises BadRequest where its head cannot be sent."""
         cycle, endpoint = self._cycle, self._endpoint
         exchange = self._exchange = connection.start(cycle.scope["method"], target, fields, None, cycle)
-        if self._log is not None:
-            self._line = self._log.begin(cycle.scope, cycle.receive, cycle.send)
-            record = self._line.record
+        if self._observe is not None:
+            self._observation = self._observe.begin(cycle.scope, cycle.receive, cycle.send)
+            record = self._observation.record
             record.route, record.backend, record.endpoint = route, backend, endpoint.name
         endpoint.in_flight += 1
         exchange.on_done = self._on_done
@@ -52,10 +52,10 @@ class Direct:
         failure = exchange.failure
         if failure is None:
             endpoint.answered(exchange.status)
-            self._write_line("")
+            self._tell("")
         elif cycle.started:
             endpoint.failed()
-            self._write_line(failure.flag)
+            self._tell(failure.flag)
             cycle.break_off()
         else:
             # An idle connection may always turn out to be closed, which says nothing of its endpoint.
@@ -67,7 +67,7 @@ class Direct:
     def _on_disconnect(self) -> None:
         self._end()
         self._exchange.close()
-        self._write_line(ClientDisconnected.flag)
+        self._tell(ClientDisconnected.flag)
 
     def _end(self) -> None:
         # No circle of references is left behind.
@@ -75,12 +75,12 @@ class Direct:
         self._cycle.on_disconnect = self._cycle.on_writable = None
         self._endpoint.in_flight -= 1
 
-    def _write_line(self, flag: str) -> None:
-        line = self._line
-        if line is None or self._log is None:
+    def _tell(self, flag: str) -> None:
+        observation = self._observation
+        if observation is None or self._observe is None:
             return
-        exchange = self._exchange
-        line.record.add_flag(flag)
-        line.record.origin_status = exchange.status
-        line.record.origin_duration_ns = max(0, exchange.answered_at - line.begun)
-        self._log.end(line, self._cycle)
+        exchange, record = self._exchange, observation.record
+        record.add_flag(flag)
+        record.origin_status = exchange.status
+        record.origin_duration_ns = max(0, exchange.answered_at - observation.begun)
+        self._observe.end(observation, self._cycle)

@@ -9,8 +9,8 @@ from app.listeners.cycle import Cycle
 from app.upstream.balancer import WeightedSelector, least_loaded
 from app.upstream.fields import Fields, forwarded
 from app.upstream.health import Endpoint
-from middleware.accesslog import AccessLogMiddleware
 from middleware.errors import BadRequest, NoValidBackend
+from middleware.observe import ObserveMiddleware
 from middleware.record import RequestRecord, record_of
 from routes.table.types import Rule
 
@@ -55,7 +55,7 @@ class RuleProxy:
             raise NoValidBackend(detail="no backend with a weight")
         await backend.serve(scope, receive, send, record, endpoint)
 
-    def at_once(self, cycle: Cycle, fields: Fields, log: AccessLogMiddleware | None) -> bool:
+    def at_once(self, cycle: Cycle, fields: Fields, observe: ObserveMiddleware | None) -> bool:
         """Forward a request without a body on the spot, if there is a connection for it; see :mod:`app.direct`.
 
         ``fields`` are what the client sent and what the gateway says. The choice that was made in vain stands.
@@ -72,7 +72,7 @@ class RuleProxy:
                 endpoint = least_loaded(endpoints)
                 connection = endpoint.pool.take()
                 if connection is not None:
-                    direct = Direct(cycle, endpoint, log)
+                    direct = Direct(cycle, endpoint, observe)
                     try:
                         direct.start(connection, target_of(scope), forwarded(fields)[0], self._name, backend.name)
                     except BadRequest:

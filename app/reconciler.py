@@ -72,6 +72,10 @@ class Reconciler:
         self._builder = _Builder(options, make, {})
         self._logged: set[Problem] = set()
 
+    def proxies(self, route: Key) -> Sequence[RuleProxy]:
+        """Those that serve the rules of ``route``."""
+        return self._builder.compiler.handlers.get(route, ())
+
     async def load(self) -> None:
         """Read everything once and swap it in."""
         await self._reconcile(await self._provider.load())

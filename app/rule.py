@@ -19,10 +19,10 @@ from app.sessions import Sessions
 from app.upstream.balancer import WeightedSelector
 from app.upstream.fields import Fields
 from app.upstream.retry import Retry
-from middleware.accesslog import AccessLogMiddleware
 from middleware.answer import CYCLE
 from middleware.errors import ClientDisconnected, NoValidBackend
 from middleware.filters import around
+from middleware.observe import ObserveMiddleware
 from middleware.record import record_of
 from middleware.timeout import TimeoutMiddleware
 from routes.resources.fields import duration_seconds
@@ -95,7 +95,7 @@ class FeaturedRule(RuleProxy):
                 raise ClientDisconnected from None
             raise
 
-    def at_once(self, cycle: Cycle, fields: Fields, log: AccessLogMiddleware | None) -> bool:
+    def at_once(self, cycle: Cycle, fields: Fields, observe: ObserveMiddleware | None) -> bool:
         """Nothing here is done on the spot."""
         return False
 

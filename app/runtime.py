@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Self
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.admin.health import admin_app
+from app.admin.application import admin_app
+from app.admin.source import Source
 from app.backend import Upstream
 from app.extensions import installed
+from app.journal import Journal
 from app.listeners.departure import Departure
 from app.listeners.manager import Listeners
 from app.listeners.places import as_set
@@ -63,6 +65,7 @@ class Runtime:
         self.table: RoutingTable[RuleProxy] = _EMPTY
         self.state: State | None = None
         self.serving = False
+        self.journal = Journal()
         self._stack = contextlib.AsyncExitStack()
         self._resolver = Resolver(settings.dns_refresh)
         self._reconciler: Reconciler | None = None
@@ -160,7 +163,19 @@ class Runtime:
         if self.settings.admin == "off":
             return
         host, _, port = self.settings.admin.rpartition(":")
-        sockets = Sockets(admin_app(serving), None)
+        reconciler, listeners = self._reconciler, self._listeners
+        assert reconciler is not None, "it is the last to open"
+        assert listeners is not None, "it is the last to open"
+        source = Source(
+            settings=self.settings,
+            serving=serving,
+            state=lambda: self.state,
+            proxies=reconciler.proxies,
+            bound=lambda: listeners.bound,
+            numbers=None,
+            journal=self.journal,
+        )
+        sockets = Sockets(admin_app(source), None)
         try:
             await sockets.open(host.strip("[]"), int(port), {})
         except OSError as error:

@@ -95,6 +95,41 @@ def _session_key(value: SecretStr) -> SecretStr:
     return value
 
 
+def _buckets(value: tuple[float, ...]) -> tuple[float, ...]:
+    if not value or any(bound <= 0 for bound in value) or list(value) != sorted(set(value)):
+        raise ValueError("must be numbers above 0, each larger than the one before")
+    return value
+
+
+def _field_name(value: str) -> str:
+    if value and not PSEUDONYM.fullmatch(value):
+        raise ValueError(f"must be the name of a header field such as X-Request-Id, not {value!r}")
+    return value
+
+
+def _status_ranges(value: tuple[str, ...]) -> tuple[str, ...]:
+    for part in value:
+        first, dash, last = part.partition("-")
+        if not all(re.fullmatch(r"[1-5][0-9]{2}", each) for each in ((first, last) if dash else (first,))):
+            raise ValueError(f"write statuses such as 404,500-599, not {part!r}")
+        if dash and int(first) > int(last):
+            raise ValueError(f"{part!r} ends before it begins")
+    return value
+
+
+def _fates(value: Any) -> Any:
+    """Pairs as ``User-Agent=keep,Cookie=drop``."""
+    if not isinstance(value, str):
+        return value
+    found: dict[str, str] = {}
+    for part in value.split(","):
+        name, equals, fate = (each.strip() for each in part.partition("="))
+        if not equals or not PSEUDONYM.fullmatch(name):
+            raise ValueError(f"write pairs such as User-Agent=keep,Cookie=drop, not {part.strip()!r}")
+        found[name.lower()] = fate
+    return found
+
+
 class Settings(BaseSettings):
     """The settings of one gateway, read once when it starts; routes are read from manifests while it runs."""
 
@@ -155,7 +190,23 @@ class Settings(BaseSettings):
     )
     admin: Annotated[str, AfterValidator(_address)] = Field(
         default="127.0.0.1:9000",
-        description="`host:port` of `/ping` and `/ready`, or `off`; opened by `app:gateway` and `moongate run` only.",
+        description="`host:port` of the admin port (`/ping`, `/ready`, `/metrics`, `/dashboard/`, `/api/…`), or `off`; "
+        "opened by `app:gateway` and `moongate run` only.",
+    )
+    admin_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
+        default=(),
+        description="Host names, separated by commas, by which the admin port may be asked, beside `localhost` and IP "
+        "addresses.",
+    )
+    dashboard: Literal["local", "on", "off"] = Field(
+        default="local",
+        description="Who may see `/dashboard/` and `/api/…`: clients on this machine (`local`), all that reach the "
+        "admin port (`on`), or nobody (`off`).",
+    )
+    metrics: bool = Field(default=True, description="Count requests, and answer `/metrics` on the admin port.")
+    metrics_buckets: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_words), AfterValidator(_buckets)] = Field(
+        default=(0.005, 0.025, 0.1, 0.3, 1.2, 5.0),
+        description="Upper bounds in seconds of the durations' histograms, separated by commas.",
     )
     service_dns: str = Field(
         default="{name}",
@@ -166,6 +217,9 @@ class Settings(BaseSettings):
         default=0.0,
         ge=0,
         description="Seconds after a stop signal for which requests are still taken while `/ping` answers 503 already.",
+    )
+    drain_timeout: float = Field(
+        default=30.0, ge=0, description="Seconds that requests under way have to end once the sockets are closed."
     )
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
         default=(), description="Networks, separated by commas, whose `X-Forwarded-…` fields are believed."
@@ -180,8 +234,39 @@ class Settings(BaseSettings):
         "with the same one know each other's sessions, and sessions outlive a restart; by default it is random. In a "
         "cluster it seals the bound ports in Gateways' Services as well, so that nobody else can claim them.",
     )
+    request_id: Annotated[str, AfterValidator(_field_name)] = Field(
+        default="",
+        description="The header field, such as `X-Request-Id`, that bears the id of each request; without a name there "
+        "are no ids. Of trusted proxies it is taken over, else made anew.",
+    )
     access_log: Literal["off", "common", "json"] = Field(
-        default="off", description="Write a line for each request to standard output."
+        default="off", description="Write a line for each request, in Traefik's common format or as JSON."
+    )
+    access_log_file: Path | None = Field(
+        default=None,
+        description="The file for these lines, by default standard output; opened anew on the signal USR1.",
+    )
+    access_log_status: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words), AfterValidator(_status_ranges)] = (
+        Field(default=(), description="Only lines with these statuses, such as `404,500-599`.")
+    )
+    access_log_min_duration: float = Field(
+        default=0.0, ge=0, description="Only lines of requests that took this many seconds or more."
+    )
+    access_log_retries: bool = Field(default=False, description="Only lines of requests that were sent again.")
+    access_log_headers: Literal["drop", "redact", "keep"] = Field(
+        default="drop", description="What JSON lines tell of header fields: nothing, their names, or their values too."
+    )
+    access_log_header: Annotated[dict[str, Literal["drop", "redact", "keep"]], NoDecode, BeforeValidator(_fates)] = (
+        Field(
+            default_factory=dict,
+            description="The same for single fields: `User-Agent=keep,Cookie=drop`. `Authorization`, `Cookie` and "
+            "the like are kept only where they are named here.",
+        )
+    )
+    tracing: Literal["off", "otlp"] = Field(
+        default="off",
+        description="Send spans by OTLP, as the `OTEL_…` variables say; needs `moongate[otel]`. `traceparent` and "
+        "`tracestate` are passed on in any case.",
     )
 
     def options(self, extensions: Iterable[tuple[str, str]] = ()) -> Options:

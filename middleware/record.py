@@ -32,6 +32,12 @@ class RequestRecord:
     """Bytes that a WebSocket carried from the client where no middleware sees its messages."""
     tunnel_sent: int = 0
     """Bytes that it carried to the client."""
+    request_id: str = ""
+    """The id by which the request is known, where requests have one."""
+    trace_id: str = ""
+    """The trace that the request belongs to, in 32 hexadecimal digits (W3C Trace Context)."""
+    span_id: str = ""
+    """Our own span in it, in 16 digits."""
     flags: str = ""
     """Why the answer is not the endpoint's own: Envoy's response flags, joined by commas (``UF``, ``UH,DC``)."""
 

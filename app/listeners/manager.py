@@ -80,6 +80,11 @@ class Listeners:
         """Where a socket of ours listens."""
         return tuple(self._open)
 
+    @property
+    def bound(self) -> Mapping[PortKey, int]:
+        """The port of this machine that is open for a Gateway's; those on a server's own socket are not in it."""
+        return {opened.key: place.port for place, opened in self._open.items()}
+
     def certify(self, table: RoutingTable[Any]) -> None:
         """Load the certificates of ``table``, which is about to be the present one. Connections stay as they are."""
         self._certificates.keep(

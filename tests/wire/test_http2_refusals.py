@@ -7,7 +7,7 @@ import pytest
 from app.http2.frames import Code
 from app.http2.limits import MAX_RESETS
 from app.listeners.clock import BODY_TIMEOUT, HEAD_TIMEOUT
-from middleware.accesslog import MAX_REFUSED
+from middleware.observe import MAX_REFUSED
 from tests.wire.harness import Loop, Server
 from tests.wire.http2 import (
     CONTINUATION,

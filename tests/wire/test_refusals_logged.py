@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from app.listeners.clock import BODY_TIMEOUT, HEAD_TIMEOUT
-from middleware.accesslog import MAX_REFUSED, AccessLogMiddleware
+from middleware.accesslog import AccessLogMiddleware
 from middleware.errors import GatewayError
+from middleware.observe import MAX_REFUSED
 from tests.wire.apps import Steps
 from tests.wire.harness import Loop, Server, Wire
 from tests.wire.test_connection import UPLOAD

@@ -1,0 +1,31 @@
+"""What the admin port's pages are made of."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from app.journal import Journal
+from app.observability.numbers import Numbers
+from app.proxy import RuleProxy
+from app.reconciler import State
+from app.settings import Settings
+from routes.resources.meta import Key
+from routes.table.types import PortKey
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """All of a run that there is to be seen, asked anew for each page.
+
+    ``state`` is None before the first objects are there. ``proxies`` gives those that serve a route's rules, ``bound``
+    the port of this machine that is open for a Gateway's, where there is one. ``serving``: see ``/ping``.
+    """
+
+    settings: Settings
+    serving: Callable[[], bool]
+    state: Callable[[], State | None]
+    proxies: Callable[[Key], Sequence[RuleProxy]]
+    bound: Callable[[], Mapping[PortKey, int]]
+    numbers: Numbers | None
+    journal: Journal
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
