@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.cluster.lab import CHART, Cluster, Release
+from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -48,18 +49,21 @@ def installed(release: Callable[[str], Release]) -> Release:
 def test_replicas_become_ready_and_are_the_endpoints_of_the_replicas_service(
     cluster: Cluster, installed: Release
 ) -> None:
-    slices = cluster.get(
-        *("endpointslices", "--namespace", NAMESPACE),
-        "--selector=kubernetes.io/service-name=moongate-replicas",
-    )["items"]
-    ready = [
-        endpoint["targetRef"]["name"]
-        for each in slices
-        for endpoint in each["endpoints"]
-        if endpoint["conditions"]["ready"]
-    ]
-    assert sorted(f"pod/{name}" for name in ready) == sorted(installed.pods())
-    assert len(ready) == 2
+    def ready() -> list[str]:
+        slices = cluster.get(
+            *("endpointslices", "--namespace", NAMESPACE),
+            "--selector=kubernetes.io/service-name=moongate-replicas",
+        )["items"]
+        return sorted(
+            f"pod/{endpoint['targetRef']['name']}"
+            for each in slices
+            for endpoint in each["endpoints"]
+            if endpoint["conditions"]["ready"]
+        )
+
+    # Installed is when the pods are ready; the slices are written by another controller, a moment later.
+    wait_until(lambda: ready() == sorted(installed.pods()), seconds=60, what="every replica among the endpoints")
+    assert len(ready()) == 2
 
 
 def test_the_key_of_sessions_outlives_an_upgrade(cluster: Cluster, installed: Release) -> None:
