@@ -307,7 +307,7 @@ class Gateway(Starlette):
                     f"MOONGATE_ACCESS_LOG_FILE: {settings.access_log_file} cannot be opened: {error.strerror}"
                 ) from None
         if settings.tracing != "off" and self._tracing is None:
-            self._tracing = _tracing()
+            self._tracing = _load_tracing()
 
     def _log(self, line: str) -> None:
         if self._lines is None:
@@ -372,7 +372,7 @@ class Gateway(Starlette):
         return proxy
 
 
-def _tracing() -> "Tracing | None":
+def _load_tracing() -> "Tracing | None":
     """The observer that tells of spans; None where the variables of OpenTelemetry switch it off. Raises StartError."""
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None

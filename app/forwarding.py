@@ -125,8 +125,8 @@ class Forwarding:
         attempt: Attempt | None = None
         trace: Trace | None = scope.get(TRACE)
         if trace is not None:
-            record = self._record
-            attempt = trace.attempt(scope["method"], scope[TARGET_PATH], record.backend, endpoint.name, record.retries)
+            secured = endpoint.pool.how.tls is not None
+            attempt = trace.attempt(scope["method"], target, self._record, secured=secured)
             fields = attempt.carried(fields)
         status = 0
         try:

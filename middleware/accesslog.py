@@ -143,7 +143,7 @@ def _json(observation: Observation, fields: LoggedFields | None) -> str:
         f'"RequestPort":{_encode(_text(request_port) or "-")},"RequestProtocol":{_encode(_protocol(scope))},'
         f'"RequestScheme":"{scheme}","ResponseFlags":{_encode(record.flags or "-")},'
         f'"RetryAttempts":{record.retries},"RouterName":{_encode(record.route)},'
-        f'"ServiceAddr":{_encode(record.endpoint.partition("://")[2])},'
+        f'"ServiceAddr":{_encode(record.endpoint.rpartition("://")[2])},'
         f'"ServiceName":{_encode(record.backend)},"ServiceURL":{_encode(record.endpoint)},'
         f'"StartLocal":"{local}.{fraction:09d}{offset}","StartUTC":"{utc}.{fraction:09d}Z",'
         f'"entryPointName":{_encode(str(state.get("listener", "")))},"level":"info","msg":"",'

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 from middleware.connection import Fields
+from middleware.record import RequestRecord
 
 TRACEPARENT: Final = b"traceparent"
 TRACESTATE: Final = b"tracestate"
@@ -77,5 +78,5 @@ class Attempt(Protocol):
 class Trace(Protocol):
     """The part of one request in its trace."""
 
-    def attempt(self, method: str, path: bytes, backend: str, endpoint: str, resends: int) -> Attempt:
-        """Another sending: ``path`` is without a query, ``endpoint`` a URL, and ``resends`` how many came before."""
+    def attempt(self, method: str, target: bytes, record: RequestRecord, *, secured: bool) -> Attempt:
+        """Another sending, to the endpoint of ``record``, in TLS where it is ``secured``."""

@@ -29,6 +29,7 @@ from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -45,6 +46,7 @@ from opentelemetry.trace import (
 from middleware.connection import Fields
 from middleware.forwarded import split_port
 from middleware.observe import CLIENT_CLOSED_REQUEST, Observation
+from middleware.record import RequestRecord
 from middleware.scope import TRACE
 from middleware.tracing import RANDOM, SAMPLED, TRACEPARENT, TRACESTATE, members, parse, traceparent
 
@@ -76,11 +78,10 @@ class Tracing:
     """
 
     def __init__(self) -> None:
-        protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-        if protocol and protocol != "http/protobuf":
-            raise ConfigurationError(
-                f"OTEL_EXPORTER_OTLP_PROTOCOL: {protocol} is not spoken here, but http/protobuf is"
-            )
+        protocols = (os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("TRACES_PROTOCOL", "PROTOCOL"))
+        protocol = next(filter(None, protocols), "http/protobuf")
+        if protocol != "http/protobuf":
+            raise ConfigurationError(f"OTEL_EXPORTER_OTLP_PROTOCOL: {protocol} is not spoken here, http/protobuf is")
         try:
             found = Resource.create()
             if str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
@@ -142,12 +143,16 @@ class Tracing:
         loop = asyncio.get_running_loop()
         done = loop.create_future()
 
+        def tell() -> None:
+            if not done.done():
+                done.set_result(None)
+
         def flush() -> None:
             try:
                 self.processor.force_flush()
             finally:
                 with suppress(RuntimeError):  # nobody waited, and the loop is closed
-                    loop.call_soon_threadsafe(lambda: done.done() or done.set_result(None))
+                    loop.call_soon_threadsafe(tell)
 
         # Not a thread of the loop's pool, whose end would be waited for.
         threading.Thread(target=flush, name="moongate-spans", daemon=True).start()
@@ -179,7 +184,7 @@ class _Trace:
             self.trace_id = _new(128)
         self.span_id = _new(64)
         decided = tracing.sampler.should_sample(around, self.trace_id, "HTTP", SpanKind.SERVER)
-        self.sampled = decided.decision.is_sampled()
+        self.sampled = decided.decision is Decision.RECORD_AND_SAMPLE
         self.attributes: Mapping[str, Any] = decided.attributes
         if self.sampled:
             self.flags |= SAMPLED
@@ -188,9 +193,9 @@ class _Trace:
             self.state = decided.trace_state.to_header().encode()
         self.context = self._context(self.span_id, decided.trace_state)
 
-    def attempt(self, method: str, path: bytes, backend: str, endpoint: str, resends: int) -> "_Attempt":
+    def attempt(self, method: str, target: bytes, record: RequestRecord, *, secured: bool) -> "_Attempt":
         """As :class:`middleware.tracing.Trace` has it."""
-        return _Attempt(self, method, path, backend, endpoint, resends)
+        return _Attempt(self, method, target, record, secured)
 
     def end(self, observation: Observation) -> None:
         """The request is over."""
@@ -288,11 +293,10 @@ class _Trace:
 class _Attempt:
     """One sending of a request to an endpoint."""
 
-    __slots__ = ("_attributes", "_context", "_method", "_start", "_trace")
+    __slots__ = ("_attributes", "_context", "_start", "_trace")
 
-    def __init__(self, trace: _Trace, method: str, path: bytes, backend: str, endpoint: str, resends: int) -> None:
+    def __init__(self, trace: _Trace, method: str, target: bytes, record: RequestRecord, secured: bool) -> None:
         self._trace = trace
-        self._method = method
         self._context = trace.child()
         self._attributes: Attributes = {}
         self._start = 0
@@ -300,12 +304,12 @@ class _Attempt:
             self._start = trace.now()
             self._attributes = {
                 **_methods(method),
-                **_place(endpoint),
-                "url.full": f"{endpoint}{_text(path)}",
-                "moongate.backend": backend,
+                **_place(record.endpoint),
+                "url.full": f"{'https' if secured else 'http'}://{record.endpoint}{_text(target)}",
+                "moongate.backend": record.backend,
             }
-            if resends:
-                self._attributes["http.request.resend_count"] = resends
+            if record.retries:
+                self._attributes["http.request.resend_count"] = record.retries
 
     def carried(self, fields: Fields) -> Fields:
         """As :class:`middleware.tracing.Attempt` has it."""
@@ -346,7 +350,7 @@ def _methods(method: str) -> Attributes:
 
 @lru_cache(maxsize=4096)
 def _place(endpoint: str) -> Mapping[str, str | int]:
-    parts = urlsplit(endpoint)
+    parts = urlsplit(f"//{endpoint}")
     found: dict[str, str | int] = {"server.address": parts.hostname or ""}
     if parts.port is not None:
         found["server.port"] = parts.port

@@ -94,8 +94,8 @@ class WebSocketForwarding:
         attempt: Attempt | None = None
         trace: Trace | None = self._scope.get(TRACE)
         if trace is not None:
-            record = self._record
-            attempt = trace.attempt("GET", self._target, record.backend, endpoint.name, record.retries)
+            secured = endpoint.pool.how.tls is not None
+            attempt = trace.attempt("GET", self._target, self._record, secured=secured)
             fields = attempt.carried(fields)
         status = 0
         try:
