@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from tests.helpers.client import Connection, ask
 from tests.helpers.collector import Collector, Span, collecting
+from tests.helpers.http2 import Http2Client
 from tests.helpers.manifests import backend, gateway_object, http_listener, route, service, write
 from tests.helpers.processes import Process, free_port, process, settings
 from tests.helpers.upstreams import serving
@@ -35,6 +36,10 @@ class Recorder:
         for name, value in scope["headers"]:
             fields.setdefault(name.decode(), []).append(value.decode())
         self.requests.append(fields)
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close"})
+            return
         status = self.statuses.pop(0) if self.statuses else 200
         await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
@@ -366,3 +371,66 @@ def test_what_the_variables_ask_for_in_vain_fails_the_start(tmp_path: Path) -> N
         with process(["app", "run"], {**settings(manifests=str(manifests), tracing="otlp"), name: value}) as started:
             assert started.wait() != 0
             assert f"{name}: {value} is" in started.log
+
+
+UPGRADE = (
+    ("Connection", "Upgrade, traceparent, tracestate"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("Sec-WebSocket-Version", "13"),
+)
+CONTEXT = (("traceparent", SAMPLED), ("tracestate", "a=1"))
+
+
+def test_a_websocket_has_spans_and_carries_the_context(tmp_path: Path, collector: Collector) -> None:
+    recorder = Recorder()
+    with (
+        serving(recorder) as port,
+        running(
+            tmp_path, *backend("whoami", port), route("all", "whoami", gateway="edge"), **collector.variables
+        ) as gateway,
+    ):
+        assert ask(gateway.port, "/?token=secret", fields=(*UPGRADE, *CONTEXT)).status == 101
+        (server,), (client,) = by_kind(collector.wait_for(2))
+        assert recorder.contexts() == [(TRACE, client.span_id, "01")]
+        assert recorder.requests[0]["tracestate"] == ["a=1"]
+        assert (server.parent, client.parent) == (PARENT, server.span_id)
+        assert server.attributes["http.response.status_code"] == client.attributes["http.response.status_code"] == 101
+        assert "secret" not in repr(collector.spans)
+
+
+def test_http_2_has_spans_and_carries_the_context(tmp_path: Path, collector: Collector) -> None:
+    recorder = Recorder()
+    with (
+        serving(recorder) as port,
+        running(
+            tmp_path, *backend("whoami", port), route("all", "whoami", gateway="edge"), **collector.variables
+        ) as gateway,
+        Http2Client(gateway.port, host="whoami") as http2,
+    ):
+        http2.finish(*(http2.open("/", (b"traceparent", SAMPLED.encode()))[1] for _ in range(3)))
+        servers, clients = by_kind(collector.wait_for(6))
+        assert {server.parent for server in servers} == {PARENT}
+        assert {server.attributes["network.protocol.version"] for server in servers} == {"2"}
+        assert {client.parent for client in clients} == {server.span_id for server in servers}
+        assert {parent for _, parent, _ in recorder.contexts()} == {client.span_id for client in clients}
+
+
+def test_without_tracing_it_passes_in_http_2_websockets_and_mirrors(tmp_path: Path) -> None:
+    recorder, mirror = Recorder(), Recorder()
+    made = route("all", "whoami", gateway="edge")
+    filter_ = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "mirror", "port": 80}}}
+    made["spec"]["rules"][0]["filters"] = [filter_]
+    with (
+        serving(recorder) as port,
+        serving(mirror) as other,
+        running(tmp_path, *backend("whoami", port), *backend("mirror", other), made) as gateway,
+    ):
+        ask(gateway.port, fields=(*UPGRADE, *CONTEXT))
+        with Http2Client(gateway.port, host="whoami") as http2:
+            fields = [(name.encode(), value.encode()) for name, value in CONTEXT]
+            http2.finish(http2.open("/", *fields)[1])
+        wait_until(lambda: mirror.requests)
+    assert len(recorder.requests) == 2
+    for request in (*recorder.requests, *mirror.requests):
+        assert (request["traceparent"], request["tracestate"]) == ([SAMPLED], ["a=1"])
