@@ -1,7 +1,6 @@
 """The two ends of a client's connection, in the words of ASGI."""
 
 import asyncio
-import ssl
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -34,11 +33,12 @@ class Peer(NamedTuple):
 
     def state(self, shared: dict[str, Any]) -> dict[str, Any]:
         """The state of one request. ``shared`` is that of the socket, which changes when another listener gets it."""
-        if self.tls is None:
-            return shared.copy()
-        if self.server_name is None:
-            return {**shared, TLS: self.tls}
-        return {**shared, SERVER_NAME: self.server_name, TLS: self.tls}
+        state = shared.copy()
+        if self.server_name is not None:
+            state[SERVER_NAME] = self.server_name
+        if self.tls is not None:
+            state[TLS] = self.tls
+        return state
 
 
 def peer_of(transport: asyncio.BaseTransport) -> Peer:
@@ -49,13 +49,16 @@ def peer_of(transport: asyncio.BaseTransport) -> Peer:
         address_of(transport.get_extra_info("sockname")),
         "http" if transport.get_extra_info("sslcontext") is None else "https",
         server_name_of(secured) if secured is not None else None,
-        _tls_of(secured) if secured is not None else None,
+        _tls_of(transport),
     )
 
 
-def _tls_of(secured: ssl.SSLObject) -> tuple[str, str]:
-    cipher = secured.cipher()
-    return (secured.version() or "").removeprefix("TLSv"), registered(cipher[0]) if cipher is not None else ""
+def _tls_of(transport: asyncio.BaseTransport) -> tuple[str, str] | None:
+    cipher = transport.get_extra_info("cipher")
+    if cipher is None:
+        return None
+    version = transport.get_extra_info("ssl_object").version() or ""
+    return version.removeprefix("TLSv"), registered(cipher[0])
 
 
 @lru_cache(maxsize=64)
