@@ -1,15 +1,17 @@
 """``moongate explain``: a request as a client would send it, and what each Gateway makes of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from routes.table.explain import Candidate, Explanation, Request, explain
 from routes.table.features import describe_backend, describe_filters
 from routes.table.hostnames import host_of
 from routes.table.types import Port, PortKey, RoutingTable, Rule
+
+H = TypeVar("H")
 
 _PROTOCOLS = {"http": ("HTTP", 80), "https": ("HTTPS", 443), "ws": ("HTTP", 80), "wss": ("HTTPS", 443)}
 
@@ -46,20 +48,20 @@ def read_request(method: str, url: str, headers: Sequence[str]) -> tuple[Request
 
 
 def ports_for(
-    table: RoutingTable[Rule], protocol: str, number: int, host: str, mapping: Mapping[int, int]
-) -> list[Port[Rule]]:
-    """The Gateways' ports that a client may mean: by their own number or, where there is none, the one they are bound
-    to; where ``host`` is an address that a Gateway asks for, that Gateway's."""
+    table: RoutingTable[H], protocol: str, number: int, host: str, bound: Callable[[PortKey], int]
+) -> list[Port[H]]:
+    """The Gateways' ports that a client may mean: by their own number or, where there is none, the one that they are
+    ``bound`` to; where ``host`` is an address that a Gateway asks for, that Gateway's."""
     fitting = [port for port in table.ports.values() if port.protocol == protocol]
     found = [port for port in fitting if port.key.port == number]
     if not found:
-        found = [port for port in fitting if mapping.get(port.key.port) == number]
+        found = [port for port in fitting if bound(port.key) == number]
     return [port for port in found if host in port.addresses] or found
 
 
-def outcomes(request: Request, ports: Sequence[Port[Rule]]) -> dict[PortKey, Explanation]:
-    """What becomes of the request on each of ``ports``."""
-    return {port.key: explain(port, request) for port in ports}
+def outcomes(request: Request, ports: Sequence[Port[H]], rule_of: Callable[[H], Rule]) -> dict[PortKey, Explanation]:
+    """What becomes of the request on each of ``ports``, in whose table ``rule_of`` says which rule a handler serves."""
+    return {port.key: explain(port, request, rule_of) for port in ports}
 
 
 def served(found: Mapping[PortKey, Explanation]) -> bool:
@@ -92,7 +94,7 @@ def as_text(found: Mapping[PortKey, Explanation]) -> str:
     return "\n\n".join("\n".join(_text(key, each)) for key, each in found.items())
 
 
-def nobody(table: RoutingTable[Rule], protocol: str, number: int) -> str:
+def nobody(table: RoutingTable[Any], protocol: str, number: int) -> str:
     """Why no Gateway is reached."""
     known = ", ".join(f"{key} ({port.protocol})" for key, port in table.ports.items())
     return f"nobody listens for {protocol} on port {number}; there is {known or 'nothing'}"
