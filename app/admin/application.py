@@ -7,6 +7,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from app.admin import health
+from app.admin.api import endpoints
 from app.admin.guard import Guard
 from app.admin.source import Source
 from app.settings import Settings
@@ -36,6 +37,7 @@ def admin_app(source: Source) -> Admin:
         source.settings,
         [
             *health.routes(source.serving),
+            *endpoints.routes(source),
             Route("/", _to_dashboard),
             Route(DASHBOARD.removesuffix("/"), _to_dashboard),
         ],

@@ -59,7 +59,7 @@ class Service:
     urls: tuple[str, ...] = ()
     weighted: tuple[tuple[str, int], ...] = ()
     main: str = ""
-    mirrors: tuple[tuple[str, float], ...] = ()
+    mirrors: tuple[tuple[str, int], ...] = ()
     middlewares: tuple[str, ...] = ()
 
 
@@ -236,7 +236,7 @@ class _OfRule:
             status = Health.WARNING
         errors = tuple(dict.fromkeys(error for each in backends for error in each.errors))
         yield Service(self._main, "weighted", self._used_by, status, errors, weighted=weighted)
-        mirrors: list[tuple[str, float]] = []
+        mirrors: list[tuple[str, int]] = []
         for index, filter_ in enumerate(rule.filters):
             if (share := _mirrors(filter_)) is not None and filter_.backend is not None:
                 copy = self._of_backend(part(self._name, "mirror", index), filter_.backend)
@@ -262,7 +262,8 @@ class _OfRule:
         middlewares: tuple[str, ...] = (),
     ) -> Service:
         urls = tuple(url(backend, str(address)) for address in (backend.dns, *backend.addresses) if address is not None)
-        status, errors = Health.ENABLED, ()
+        status = Health.ENABLED
+        errors: tuple[str, ...] = ()
         if backend.invalid:
             status, errors = Health.DISABLED, (backend.invalid,)
         elif not urls and backend.service is None:
@@ -283,13 +284,15 @@ def _named(name: str, filters: Sequence[Filter]) -> Iterator[tuple[str, Filter]]
             yield part(name, filter_.type, index), filter_
 
 
-def _mirrors(filter_: Filter) -> float | None:
+def _mirrors(filter_: Filter) -> int | None:
     """The percentage of requests that a RequestMirror copies, None of any other filter."""
     config = filter_.config
     if not isinstance(config, HTTPRequestMirrorFilter):
         return None
     if config.fraction is not None:
-        return round(100 * config.fraction.numerator / config.fraction.denominator, 3)
+        # Traefik has whole numbers; what gets some requests is not to look like what gets none.
+        share = 100 * config.fraction.numerator / config.fraction.denominator
+        return max(1, round(share)) if share else 0
     return 100 if config.percent is None else config.percent
 
 

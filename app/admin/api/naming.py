@@ -1,11 +1,11 @@
 """What routers, services and middlewares are called.
 
-Traefik's Gateway provider calls a router after its route, Gateway, entry point and rule, with a hash of what it matches
-(``httproute-default-whoami-gw-default-edge-ep-web-0-<hash>@kubernetesgateway``), and what belongs to it after that. Here
-the names read the same, but the hash is of what tells the object from all others: namespace and name joined by "-" do not
-(``a-b/c`` and ``a/b-c``), and a name that changes with every edit of a match is of no use to who follows it. They end
-in ``@kubernetesgateway`` wherever the objects are read from: one folder of manifests and the cluster that it is applied
-to have the same names.
+Traefik's Gateway provider calls a router after its route, Gateway, entry point and rule, with a hash of what it
+matches (``httproute-default-whoami-gw-default-edge-ep-web-0-<hash>@kubernetesgateway``), and what belongs to it after
+that. Here the names read the same, but the hash is of what tells the object from all others: namespace and name joined
+by "-" do not (``a-b/c`` and ``a/b-c``), and a name that changes with every edit of a match is of no use to who follows
+it. They end in ``@kubernetesgateway`` wherever the objects are read from: a folder of manifests and the cluster that it
+is applied to have the same names.
 """
 
 import hashlib
