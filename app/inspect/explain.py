@@ -17,25 +17,32 @@ _PROTOCOLS = {"http": ("HTTP", 80), "https": ("HTTPS", 443), "ws": ("HTTP", 80),
 
 
 class UsageError(ValueError):
-    """The request cannot be read; the message says what of it."""
+    """The request cannot be read; the message says what of it, and ``parameter`` which part: ``url`` or ``header``."""
+
+    def __init__(self, message: str, parameter: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 def read_request(method: str, url: str, headers: Sequence[str]) -> tuple[Request, str, int, str]:
     """The request, and the protocol, port and host that a client connects to."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"{url!r} is no URL: {error}", "url") from None
     if parts.scheme not in _PROTOCOLS or not parts.hostname:
-        raise UsageError(f"{url!r} is no URL such as http://example.com/path")
+        raise UsageError(f"{url!r} is no URL such as http://example.com/path", "url")
     protocol, usual = _PROTOCOLS[parts.scheme]
     try:
         port = parts.port or usual
     except ValueError:
-        raise UsageError(f"{url!r} has no port between 0 and 65535") from None
+        raise UsageError(f"{url!r} has no port between 0 and 65535", "url") from None
     fields: list[tuple[bytes, bytes]] = []
     host = parts.hostname
     for header in headers:
         name, colon, value = header.partition(":")
         if not colon or not name.strip():
-            raise UsageError(f"{header!r} is no header such as 'Name: value'")
+            raise UsageError(f"{header!r} is no header such as 'Name: value'", "header")
         fields.append((name.strip().lower().encode(), value.strip().encode()))
         if name.strip().lower() == "host":
             host = value.strip()

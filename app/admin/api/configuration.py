@@ -91,7 +91,7 @@ class Configurations:
         self._source = source
         self._one_by_one = asyncio.Lock()
         # The mutable state, changed by present alone.
-        self._state: State | None = None
+        self._graph: Graph | None = None  # of the state that it was made of; not that itself, which holds connections
         self._made = Configuration()
         self._listeners: _Listeners = {}
         self._parts: dict[Key, tuple[RouteNode, _Parts]] = {}
@@ -100,9 +100,9 @@ class Configurations:
         """The configuration of the present state. Others have a turn while it is made."""
         async with self._one_by_one:
             state = self._source.state()
-            if state is not None and state is not self._state:
+            if state is not None and state.graph is not self._graph:
                 self._made = await self._of(state)
-                self._state = state
+                self._graph = state.graph
             return self._made
 
     async def _of(self, state: State) -> Configuration:

@@ -52,6 +52,12 @@ def servers(source: Source, found: Service) -> dict[str, str]:
     return {url(proxy.backend, endpoint.name): _state(endpoint) for endpoint in endpoints}
 
 
+def server_count(source: Source, found: Service) -> int:
+    """How many :func:`servers` there are."""
+    proxy = _proxy(source, found)
+    return len((proxy.known_endpoints if proxy is not None else ()) or found.urls)
+
+
 def entry_points(source: Source) -> list[dict[str, Any]]:
     """The Gateways' ports, by name."""
     state = source.state()

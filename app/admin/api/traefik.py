@@ -151,7 +151,7 @@ class _Traefik:
         wanted = Criterion.of(query)
         keys: Mapping[str, Callable[[Service], Any]] = {
             "type": attrgetter("type"),
-            "servers": lambda each: len(shapes.servers(self._source, each)),
+            "servers": lambda each: shapes.server_count(self._source, each),
             "status": _STATUS,
         }
         kept = (each for each in made.services.values() if wanted.finds(each.status, each.name))
