@@ -23,6 +23,9 @@ from routes.table.types import Backend, Filter, PortKey, Rule
 #: Routes that are looked at before anybody else has a turn.
 _SLICE: Final = 64
 
+#: Seconds for which it is kept where nobody asks for it again: some kilobytes a route.
+KEPT: Final = 60.0
+
 #: A listener, by the object in which it stands and its name: the port of a Gateway that it is on, and whether by TLS.
 _Listeners = Mapping[tuple[Key, str], tuple[PortKey, bool]]
 
@@ -95,15 +98,24 @@ class Configurations:
         self._made = Configuration()
         self._listeners: _Listeners = {}
         self._parts: dict[Key, tuple[RouteNode, _Parts]] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     async def present(self) -> Configuration:
         """The configuration of the present state. Others have a turn while it is made."""
         async with self._one_by_one:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(KEPT, self._forget)
             state = self._source.state()
             if state is not None and state.graph is not self._graph:
                 self._made = await self._of(state)
                 self._graph = state.graph
             return self._made
+
+    def _forget(self) -> None:
+        self._timer = None
+        if not self._one_by_one.locked():
+            self._graph, self._made, self._listeners, self._parts = None, Configuration(), {}, {}
 
     async def _of(self, state: State) -> Configuration:
         listeners = _listeners(state.graph)

@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from app.admin.application import Admin, admin_app
 from app.admin.source import Source
@@ -14,6 +14,8 @@ from app.runtime import Runtime
 from app.settings import Settings
 from tests.app.admin.asking import LOCAL, asked, fields_of
 from tests.helpers.asgi import Answer, answered
+
+T = TypeVar("T")
 
 
 class Asked:
@@ -31,6 +33,10 @@ class Asked:
 
     def get(self, target: str, method: str = "GET", **fields: str) -> Answer:
         return self._runner.run(answered(self.app, asked(target, method, fields_of(fields), LOCAL)))
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run something in the run's event loop."""
+        return self._runner.run(coroutine)
 
     def json(self, target: str) -> Any:
         """What is answered with 200."""

@@ -11,6 +11,8 @@ from urllib.parse import quote
 import pytest
 import yaml
 
+from app.admin.api.configuration import Configurations
+from app.admin.source import Source
 from tests.app.admin.running import Asked, running
 from tests.helpers.manifests import (
     backend,
@@ -409,3 +411,17 @@ def test_a_list_that_is_sent_in_slices_is_one_list(tmp_path: Path) -> None:
     with running(tmp_path) as admin:
         assert len(admin.json("/api/http/routers?per_page=1000")) == 200
         assert len(admin.json("/api/rawdata")["routers"]) == 200
+
+
+def test_what_nobody_asks_for_any_more_is_forgotten_and_made_again(tmp_path: Path) -> None:
+    async def main(source: Source) -> None:
+        configurations = Configurations(source)
+        made = await configurations.present()
+        assert await configurations.present() is made
+        configurations._forget()
+        assert (await configurations.present()).routers.keys() == made.routers.keys() != set()
+        assert await configurations.present() is not made
+
+    write(tmp_path / "a.yaml", gateway_object("edge", http_listener(8000)), route("a", "b", gateway="edge"))
+    with running(tmp_path) as admin:
+        admin.run(main(admin.source))
