@@ -6,10 +6,12 @@ and where a browser tells who sent it, that as well.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from typing import Final, NamedTuple
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -69,7 +71,8 @@ class Guard:
 
         refusal = self._refusal(scope)
         if refusal is None:
-            await self._app(scope, receive, guarded)
+            with suppress(ClientDisconnect):  # it follows events, say, until its page is closed: nothing is wrong
+                await self._app(scope, receive, guarded)
             return
         extra = {"allow": ", ".join(sorted(METHODS))} if refusal.status == 405 else None
         await PlainTextResponse(f"{refusal.sentence}\n", refusal.status, extra)(scope, receive, guarded)

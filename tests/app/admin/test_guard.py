@@ -1,18 +1,20 @@
 """Who may ask the admin port what."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.admin.guard import HEADERS, MAX_QUERY, Guard
 from app.settings import Settings
-from tests.app.admin.asking import LOCAL, ask
+from tests.app.admin.asking import LOCAL, ask, asked
 from tests.helpers import asgi
 from tests.helpers.asgi import handshake
 
@@ -261,3 +263,30 @@ def test_what_may_be_cached_says_so_itself() -> None:
         await PlainTextResponse("a", headers={"cache-control": "max-age=31536000, immutable"})(scope, receive, send)
 
     assert ask(guarded(static)).values(b"cache-control") == [b"max-age=31536000, immutable"]
+
+
+def test_a_client_that_leaves_in_the_middle_is_no_fault() -> None:
+    async def pieces() -> AsyncIterator[str]:
+        while True:
+            yield "data: 1\n\n"
+
+    async def page(_: Request) -> StreamingResponse:
+        return StreamingResponse(pieces())
+
+    async def main() -> list[str]:
+        sent: list[str] = []
+
+        async def send(message: Message) -> None:
+            if len(sent) == 3:
+                raise ConnectionResetError("the client has left")
+            sent.append(message["type"])
+
+        scope = asked("/", "GET", [(b"host", b"localhost")], LOCAL)
+        await guarded(Starlette(routes=[Route("/", page)]))({**scope, "asgi": {"spec_version": "2.4"}}, never, send)
+        return sent
+
+    assert asyncio.run(main()) == ["http.response.start", "http.response.body", "http.response.body"]
+
+
+async def never() -> Message:
+    return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
