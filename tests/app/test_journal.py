@@ -7,6 +7,12 @@ from app.journal import CAPACITY, Event, Journal
 from tests.app.admin.running import running
 from tests.app.view.test_views import CANARY, GATEWAY, PLAIN, change, http_route
 
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: absent, namespace: default}
+spec: {ports: [{port: 80}]}
+"""
 MOMENT = datetime(2021, 2, 3, tzinfo=UTC)
 
 
@@ -66,7 +72,9 @@ def test_a_change_tells_what_is_served_of_the_object(tmp_path: Path) -> None:
 def test_what_another_objects_change_did_to_a_route_is_told(tmp_path: Path) -> None:
     tmp_path.joinpath("all.yaml").write_text(GATEWAY + http_route("one", CANARY))
     with running(tmp_path) as asked:
-        service = "apiVersion: v1\nkind: Service\nmetadata: {name: absent, namespace: default}\nspec: {ports: [{port: 80}]}\n"
+        service = (
+            "apiVersion: v1\nkind: Service\nmetadata: {name: absent, namespace: default}\nspec: {ports: [{port: 80}]}\n"
+        )
         change(asked, tmp_path / "service.yaml", service)
         found = [(each.kind, each.subject, each.text) for each in asked.runtime.journal.latest()]
     assert ("changed", "HTTPRoute default/one", "on Gateway infra/edge (web) for a.example") in found

@@ -34,7 +34,7 @@ def conditions(of: dict[str, Any]) -> dict[str, bool]:
 
 def test_all_gateways_are_told_with_their_listeners(admin: Asked) -> None:
     edge, inner = admin.json("/api/gateways")
-    assert (edge["name"], inner["name"]) == ("edge", "inner")
+    assert (edge["name"], inner["name"]) == ("default/edge", "default/inner")
     web, only = edge["listeners"]
     assert (web["name"], web["port"], web["attachedRoutes"]) == ("web", 8000, 2)
     assert (only["name"], only["hostname"], only["attachedRoutes"]) == ("only", "only.example.com", 0)
@@ -67,7 +67,7 @@ def test_routes_are_listed_in_pages_and_searched(admin: Asked) -> None:
 
 
 def test_a_route_that_is_served_is_enabled_and_one_that_is_not_says_why(admin: Asked) -> None:
-    found = {each["name"]: each for each in admin.json("/api/routes")}
+    found = {each["name"].removeprefix("default/"): each for each in admin.json("/api/routes")}
     assert (found["shop"]["health"], found["shop"]["problem"]) == ("enabled", "")
     assert found["lost"]["health"] != "enabled"
     assert found["lost"]["problem"]

@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +16,6 @@ from app.view.model import Counts, Health
 from app.view.overview import overview
 from app.view.routes import route, summaries, used_services
 from tests.app.admin.running import Asked, running
-from tests.helpers.waiting import wait_until
 
 T = TypeVar("T")
 
