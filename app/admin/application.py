@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 
 from app.admin import health
 from app.admin.api import endpoints
+from app.admin.dashboard import pages
 from app.admin.guard import Guard
 from app.admin.source import Source
 from app.settings import Settings
@@ -38,6 +39,7 @@ def admin_app(source: Source) -> Admin:
         [
             *health.routes(source.serving),
             *endpoints.routes(source),
+            *pages.routes(source),
             Route("/", _to_dashboard),
             Route(DASHBOARD.removesuffix("/"), _to_dashboard),
         ],
