@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import logging
+import os
 import socket
-import sys
 from collections.abc import AsyncIterator, Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
 import uvicorn
@@ -24,25 +24,31 @@ from app.listeners.peer import SERVER_NAME
 from app.listeners.places import as_set
 from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
+from app.observability.logs import AccessLines, access_log, reopening
 from app.proxy import RuleProxy
 from app.runtime import Runtime, StartError
 from app.settings import Settings, complaint
 from app.upstream.fields import Fields
-from middleware.accesslog import AccessLog
 from middleware.answer import CYCLE
 from middleware.errors import BadRequest, ErrorMiddleware, GatewayError, Misdirected, NoRoute
 from middleware.extension import Extensions
 from middleware.forwarded import ForwardedMiddleware
-from middleware.linewriter import LineWriter
 from middleware.observe import ObserveMiddleware, Observer
+from middleware.record import RECORD, RequestRecord
+from middleware.requestid import RequestIdMiddleware
 from middleware.scope import LISTENER_PORT, TARGET_PATH
 from middleware.via import ViaMiddleware
 from routes.table.hostnames import host_of
 from routes.table.paths import matched_path
 from routes.table.types import PortKey, RoutingTable
 
+if TYPE_CHECKING:
+    from app.observability.tracing import Tracing
+
 logger = logging.getLogger(__name__)
 
+#: Seconds in which the collector has to take the last spans.
+_FLUSH: Final = 5.0
 #: Seconds between looks for a signal that came while the gateway starts.
 _LOOK_FOR_SIGNAL = 0.1
 
@@ -82,8 +88,10 @@ class Gateway(Starlette):
         # Of the chain that every request passes, for those that do not; where all must, there is none of the former.
         self._forwarded: ForwardedMiddleware | None = None
         self._observe: ObserveMiddleware | None = None
-        # Where the access log goes, from its first line to the end of a server's run.
-        self._lines: LineWriter | None = None
+        self._request_ids: RequestIdMiddleware | None = None
+        self._tracing: Tracing | None = None
+        # Where the access log goes, to the end of a server's run.
+        self._lines: AccessLines | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -114,24 +122,33 @@ class Gateway(Starlette):
         if self._starts == 0 and self._runtime is not None:
             runtime, self._runtime = self._runtime, None
             await runtime.__aexit__()
+            if self._tracing is not None:
+                await self._tracing.flush(_FLUSH)
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """The gateway's life as a server's own application: with its sockets, if it is to open any."""
         server = running_server() if self._opens_listeners else None
+        ours: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if server is not None:
             adopt(server)
+            ours = reopening(self._reopen)
         try:
-            await self._start_unless_stopped(server)
-            async with self:
-                if self._opens_listeners:
-                    await self.runtime.listen(self, server)
-                yield
+            with ours:
+                await self._start_unless_stopped(server)
+                async with self:
+                    if self._opens_listeners:
+                        await self.runtime.listen(self, server)
+                    yield
         finally:
             # A server ends its process by a signal, which leaves no later moment for what is still queued.
             lines, self._lines = self._lines, None
             if lines is not None:
                 await asyncio.to_thread(lines.close)
+
+    def _reopen(self) -> None:
+        if self._lines is not None:
+            self._lines.reopen()
 
     async def _start_unless_stopped(self, server: uvicorn.Server | None) -> None:
         """Start, which with an API server that does not answer lasts until it does; uvicorn ends no start for a signal.
@@ -156,6 +173,7 @@ class Gateway(Starlette):
 
     async def _start(self) -> Runtime:
         """The run in this event loop; a first comer starts it while others wait."""
+        self._prepare()
         loop = asyncio.get_running_loop()
         if self._runtime is not None:
             if self._runtime.loop is loop:
@@ -210,24 +228,34 @@ class Gateway(Starlette):
         False leaves it to the ASGI call, which it then is as though nothing had been.
         """
         runtime = self._runtime
-        if runtime is None or self._forwarded is None or self.user_middleware:
+        if runtime is None or self._forwarded is None or self.user_middleware or self._tracing is not None:
             return False
         scope = cycle.scope
         # What a rule asks of the fields is asked of those that it would get by way of the ASGI call.
         fields = self._forwarded.fields(scope)
+        if self._request_ids is not None:
+            fields = self._identified(cycle, fields, self._request_ids)
         try:
             proxy = self._find(scope, fields, runtime.table, ours=True)
         except GatewayError:
             return False
         return proxy is not None and proxy.at_once(cycle, fields, self._observe)
 
+    def _identified(self, cycle: Cycle, fields: Fields, ids: RequestIdMiddleware) -> Fields:
+        """``fields`` with the request's id, which it keeps where it has to go by way of the ASGI call after all."""
+        record: RequestRecord = cycle.scope.setdefault(RECORD, RequestRecord())
+        record.request_id, fields = ids.identify(cycle.scope, fields, record.request_id)
+        ids.answer_with(record.request_id, cycle)
+        return fields
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             try:
-                _ = self.settings
-            except ValidationError as error:
+                self._prepare()
+            except (ValidationError, StartError) as error:
                 await receive()
-                await send({"type": "lifespan.startup.failed", "message": complaint(error)})
+                message = complaint(error) if isinstance(error, ValidationError) else str(error)
+                await send({"type": "lifespan.startup.failed", "message": message})
                 raise
         # As Starlette does it, without another call in between.
         scope["app"] = self
@@ -240,6 +268,7 @@ class Gateway(Starlette):
 
         Starlette's own chain (its error pages, exception handlers and router) is for applications with views.
         """
+        self._prepare()
         app: ASGIApp = self._dispatch
         if self.settings.via:
             app = ViaMiddleware(app, pseudonym=self.settings.via)
@@ -249,9 +278,13 @@ class Gateway(Starlette):
         )
         if not self.settings.via:
             self._forwarded = forwarded
+        if self.settings.request_id:
+            app = self._request_ids = RequestIdMiddleware(app, name=self.settings.request_id, trusts=forwarded.trusts)
         observers: list[Observer] = []
         if self.settings.access_log != "off":
-            observers.append(AccessLog(format=self.settings.access_log, write=self._log))
+            observers.append(access_log(self.settings, self._log))
+        if self._tracing is not None:
+            observers.append(self._tracing)
         if observers:
             app = self._observe = ObserveMiddleware(app, observers)
         for layer, args, options in reversed(self.user_middleware):
@@ -263,9 +296,23 @@ class Gateway(Starlette):
         if self._observe is not None:
             self._observe.refused(scope, error.status, error.flag)
 
+    def _prepare(self) -> None:
+        """Have at hand what observers need. Raises StartError where the settings name what cannot be had."""
+        settings = self.settings
+        if settings.access_log != "off" and self._lines is None:
+            try:
+                self._lines = AccessLines(settings.access_log_file)
+            except OSError as error:
+                raise StartError(
+                    f"MOONGATE_ACCESS_LOG_FILE: {settings.access_log_file} cannot be opened: {error.strerror}"
+                ) from None
+        if settings.tracing != "off" and self._tracing is None:
+            self._tracing = _load_tracing()
+
     def _log(self, line: str) -> None:
         if self._lines is None:
-            self._lines = LineWriter(sys.stdout)
+            self._prepare()
+        assert self._lines is not None, "it is prepared"
         self._lines.write(line)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -323,6 +370,22 @@ class Gateway(Starlette):
             scope[TARGET_PATH] = target
             scope[LISTENER_PORT] = key.port
         return proxy
+
+
+def _load_tracing() -> "Tracing | None":
+    """The observer that tells of spans; None where the variables of OpenTelemetry switch it off. Raises StartError."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return None
+    try:
+        from app.observability.tracing import ConfigurationError, Tracing
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        raise StartError("MOONGATE_TRACING: OpenTelemetry is not installed; pip install moongate[otel]") from None
+    try:
+        return Tracing()
+    except ConfigurationError as error:
+        raise StartError(str(error)) from None
 
 
 def _below_mount(scope: Scope) -> bytes:

@@ -82,5 +82,6 @@ class Direct:
         exchange, record = self._exchange, observation.record
         record.add_flag(flag)
         record.origin_status = exchange.status
+        record.origin_fields = exchange.fields
         record.origin_duration_ns = max(0, exchange.answered_at - observation.begun)
         self._observe.end(observation, self._cycle)

@@ -1,6 +1,7 @@
 """One request on its way to an endpoint, and the answer on its way back."""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Container
 from typing import Final
@@ -17,7 +18,8 @@ from app.upstream.transport import UpstreamTransport
 from middleware.answer import CYCLE
 from middleware.errors import ClientDisconnected
 from middleware.record import RequestRecord
-from middleware.scope import DECIDED, TARGET_PATH
+from middleware.scope import DECIDED, TARGET_PATH, TRACE
+from middleware.tracing import Attempt, Trace
 
 #: Bytes of a request's body that are kept to be sent again. Of a longer one nothing is: it has one attempt.
 MAX_KEPT: Final = 64 * 1024
@@ -120,12 +122,21 @@ class Forwarding:
         inform = None
         if direct is None and _EARLY_HINT in (scope.get("extensions") or ()):
             inform = self._hint
+        attempt: Attempt | None = None
+        trace: Trace | None = scope.get(TRACE)
+        if trace is not None:
+            secured = endpoint.pool.how.tls is not None
+            attempt = trace.attempt(scope["method"], target, self._record, secured=secured)
+            fields = attempt.carried(fields)
+        status = 0
         try:
             exchange = await transport.exchange(
                 endpoint.pool, scope["method"], target, fields, body, timeouts, direct, inform=inform
             )
-            endpoint.answered(exchange.status)
+            status = exchange.status
+            endpoint.answered(status)
             self._record.origin_status = exchange.status
+            self._record.origin_fields = exchange.fields
             self._record.origin_duration_ns = exchange.answered_at - started
             if direct is None:
                 if exchange.status in retried and self.repeatable:
@@ -142,6 +153,8 @@ class Forwarding:
             if self._watcher is not None:
                 self._watcher.cancel()
                 self._watcher = None
+            if attempt is not None:
+                attempt.end(status, sys.exception())
         return True
 
     async def _is_unframed(self, fields: Fields, waits: bool) -> bool:

@@ -1,6 +1,8 @@
 """``moongate run``: a uvicorn server of which the gateway opens every socket."""
 
 import gc
+import os
+import signal
 import sys
 from contextlib import suppress
 from typing import Any
@@ -12,6 +14,17 @@ from uvicorn.supervisors import Multiprocess
 
 from app.listeners.server import SocketlessConfig
 from app.runtime import COLLECTED
+
+
+class _Workers(Multiprocess):
+    """uvicorn's processes, told to open their log files anew as the one is that starts them."""
+
+    def handle_usr1(self) -> None:
+        """Pass the signal on, to each worker when it has taken care that it is none that ends it."""
+        for process in self.processes:
+            if process.wait_until_ready(self.config.timeout_worker_healthcheck, self.should_exit) and process.pid:
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGUSR1)
 
 
 def serve(app: ASGIApp | str = "app:gateway", *, workers: int = 1, **options: Any) -> None:
@@ -32,8 +45,10 @@ def serve(app: ASGIApp | str = "app:gateway", *, workers: int = 1, **options: An
         workers=workers,
         **options,
     )
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is a log file to open anew
     if workers > 1:
-        supervisor = Multiprocess(config, [])
+        supervisor = _Workers(config, [])
         supervisor.run()
         if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
             sys.exit(STARTUP_FAILURE)

@@ -247,12 +247,16 @@ class Settings(BaseSettings):
         description="The file for these lines, by default standard output; opened anew on the signal USR1.",
     )
     access_log_status: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words), AfterValidator(_status_ranges)] = (
-        Field(default=(), description="Only lines with these statuses, such as `404,500-599`.")
+        Field(
+            default=(),
+            description="Write lines of requests with these statuses, such as `404,500-599`. Of this and the next two "
+            "any that fits is enough; without them all have lines.",
+        )
     )
     access_log_min_duration: float = Field(
-        default=0.0, ge=0, description="Only lines of requests that took this many seconds or more."
+        default=0.0, ge=0, description="Write lines of requests that took this many seconds or more."
     )
-    access_log_retries: bool = Field(default=False, description="Only lines of requests that were sent again.")
+    access_log_retries: bool = Field(default=False, description="Write lines of requests that were sent again.")
     access_log_headers: Literal["drop", "redact", "keep"] = Field(
         default="drop", description="What JSON lines tell of header fields: nothing, their names, or their values too."
     )

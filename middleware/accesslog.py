@@ -4,6 +4,7 @@ import json.encoder
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
@@ -12,27 +13,64 @@ from starlette.types import ASGIApp, Scope
 
 from middleware.forwarded import split_port
 from middleware.linewriter import LineWriter
+from middleware.loggedfields import LoggedFields
 from middleware.observe import Observation, ObserveMiddleware
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which requests are worth a line: as with Traefik those that any of the filters given fits, else all.
+
+    ``statuses`` are those of the answers, ``min_duration`` is in nanoseconds, and ``retries`` asks for requests that
+    were sent again.
+    """
+
+    statuses: frozenset[int] = frozenset()
+    min_duration: int = 0
+    retries: bool = False
+
+    @property
+    def all(self) -> bool:
+        """Whether no filter is given."""
+        return not (self.statuses or self.min_duration or self.retries)
+
+    def fits(self, observation: Observation) -> bool:
+        """Whether one of the filters fits the request."""
+        return (
+            observation.status in self.statuses
+            or 0 < self.min_duration <= observation.duration
+            or (self.retries and observation.record.retries > 0)
+        )
 
 
 class AccessLog:
     """An observer that writes one line for each request and each WebSocket when it is over, however it ended.
 
-    ``common`` is Traefik's common format, ``json`` an object with Traefik's keys (durations in nanoseconds) and
-    ``ResponseFlags``. ``write`` gets the line without its end and must not block; the default is a
-    :class:`~middleware.linewriter.LineWriter` on standard output. The client's address is that of the connection's
-    peer. Of the header values only Host, Referer and User-Agent are ever logged.
+    ``common`` is Traefik's common format, ``json`` an object with Traefik's keys (durations in nanoseconds),
+    ``ResponseFlags`` and, where requests have one, ``RequestId``. ``write`` gets the line without its end and must not
+    block; the default is a :class:`~middleware.linewriter.LineWriter` on standard output. The client's address is that
+    of the connection's peer. ``only`` says which requests get a line. Of header values Host, Referer and User-Agent are
+    logged, and in JSON what ``fields`` lets pass.
     """
 
     def __init__(
-        self, *, format: Literal["common", "json"] = "common", write: Callable[[str], None] | None = None
+        self,
+        *,
+        format: Literal["common", "json"] = "common",
+        write: Callable[[str], None] | None = None,
+        only: Selection | None = None,
+        fields: LoggedFields | None = None,
     ) -> None:
-        self._render = _RENDERERS[format]
+        self._as_json = format == "json"
         self._write = LineWriter(sys.stdout).write if write is None else write
+        self._only = only if only is not None and not only.all else None
+        self._fields = fields if fields is not None and not fields.silent else None
 
     def ended(self, observation: Observation) -> None:
         """Write its line."""
-        self._write(self._render(observation))
+        if self._only is not None and not self._only.fits(observation):
+            return
+        self._write(_json(observation, self._fields) if self._as_json else _common(observation))
 
 
 class AccessLogMiddleware(ObserveMiddleware):
@@ -44,8 +82,10 @@ class AccessLogMiddleware(ObserveMiddleware):
         *,
         format: Literal["common", "json"] = "common",
         write: Callable[[str], None] | None = None,
+        only: Selection | None = None,
+        fields: LoggedFields | None = None,
     ) -> None:
-        super().__init__(app, [AccessLog(format=format, write=write)])
+        super().__init__(app, [AccessLog(format=format, write=write, only=only, fields=fields)])
 
 
 def _common(observation: Observation) -> str:
@@ -65,7 +105,7 @@ def _common(observation: Observation) -> str:
     )
 
 
-def _json(observation: Observation) -> str:
+def _json(observation: Observation, fields: LoggedFields | None) -> str:
     scope, record = observation.scope, observation.record
     host, port = ("", "") if (client := scope.get("client")) is None else (client[0], str(client[1]))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if host else ""
@@ -79,7 +119,18 @@ def _json(observation: Observation) -> str:
     utc, local, offset = _times(second)
     _, now, now_offset = _times((observation.started + observation.duration) // 1_000_000_000)
     scheme = "https" if scope.get("scheme") in ("https", "wss") else "http"
-    listener = (scope.get("state") or {}).get("listener", "")
+    state = scope.get("state") or {}
+    more = ""
+    if record.request_id:
+        more = f',"RequestId":{_encode(record.request_id)}'
+    if record.trace_id:
+        more += f',"SpanId":"{record.span_id}","TraceId":"{record.trace_id}"'
+    if (tls := state.get("tls")) is not None:
+        more += f',"TLSCipher":{_encode(tls[1])},"TLSVersion":{_encode(tls[0])}'
+    if fields is not None:
+        more += fields.members("request_", scope["headers"])
+        more += fields.members("origin_", record.origin_fields)
+        more += fields.members("downstream_", observation.fields)
     # The names are fixed, so only the strings go through the encoder: a third of the time of encoding a dict.
     line = (
         f'{{"ClientAddr":{_encode(address)},"ClientHost":{_encode(host)},"ClientPort":{_encode(port)},'
@@ -92,14 +143,14 @@ def _json(observation: Observation) -> str:
         f'"RequestPort":{_encode(_text(request_port) or "-")},"RequestProtocol":{_encode(_protocol(scope))},'
         f'"RequestScheme":"{scheme}","ResponseFlags":{_encode(record.flags or "-")},'
         f'"RetryAttempts":{record.retries},"RouterName":{_encode(record.route)},'
+        f'"ServiceAddr":{_encode(record.endpoint.rpartition("://")[2])},'
         f'"ServiceName":{_encode(record.backend)},"ServiceURL":{_encode(record.endpoint)},'
         f'"StartLocal":"{local}.{fraction:09d}{offset}","StartUTC":"{utc}.{fraction:09d}Z",'
-        f'"entryPointName":{_encode(str(listener))},"level":"info","msg":"","time":"{now}{now_offset}"}}'
+        f'"entryPointName":{_encode(str(state.get("listener", "")))},"level":"info","msg":"",'
+        f'"time":"{now}{now_offset}"{more}}}'
     )
     return line.replace("\x7f", "\\u007f")  # the one control character that JSON allows bare
 
-
-_RENDERERS: dict[str, Callable[[Observation], str]] = {"common": _common, "json": _json}
 
 # What json.dumps(ensure_ascii=True) makes of a string, quotes included.
 _encode: Callable[[str], str] = json.encoder.encode_basestring_ascii

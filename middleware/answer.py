@@ -4,6 +4,7 @@ A middleware that only wants to know how an answer went need not listen to what 
 ASGI messages what nobody on the way looks at. Both hold where the server's connection is ours and ``send`` is its own.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from starlette.types import Message, Scope, Send
@@ -17,6 +18,10 @@ class Answer(Protocol):
 
     status: int
     """The status that was sent, 0 before."""
+    fields: Sequence[tuple[bytes, bytes]]
+    """The header fields that were sent, but for what frames the body and speaks of the connection."""
+    adds: Sequence[tuple[bytes, bytes]]
+    """Fields that it is to have, names in lower case, in the place of any others by these names."""
     received: int
     """Bytes of the request's body that the application has taken."""
     sent: int

@@ -116,6 +116,10 @@ class ForwardedMiddleware:
         scope["headers"] = self.fields(scope)
         await self.app(scope, receive, send)
 
+    def trusts(self, host: str) -> bool:
+        """Whether a peer with this address is a trusted proxy."""
+        return self._peer(host).trusted
+
     def fields(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         """The fields of ``scope`` with what its peer may not say taken out, and what we say put at the end."""
         client = scope.get("client")

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Awaitable, Sequence
 from itertools import count
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,6 +30,14 @@ class Observer(Protocol):
         """A request is over. Must not block."""
 
 
+@runtime_checkable
+class Beginner(Protocol):
+    """An observer that wants to know of every request before anybody else does something with it."""
+
+    def begun(self, observation: "Observation") -> None:
+        """A request has come. As with :meth:`Observer.ended`."""
+
+
 class ObserveMiddleware:
     """Tells ``observers`` of each request and each WebSocket when it is over, however it ended.
 
@@ -40,6 +48,7 @@ class ObserveMiddleware:
     def __init__(self, app: ASGIApp, observers: Sequence[Observer]) -> None:
         self.app = app
         self.observers = tuple(observers)
+        self._beginners = [each for each in observers if isinstance(each, Beginner)]
         self._numbers = count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +68,13 @@ class ObserveMiddleware:
 
     def begin(self, scope: Scope, receive: Receive, send: Send) -> "Observation":
         """A request has come."""
-        return Observation(scope, receive, send, next(self._numbers))
+        observation = Observation(scope, receive, send, next(self._numbers))
+        for beginner in self._beginners:
+            try:
+                beginner.begun(observation)
+            except Exception:
+                logger.exception("%s failed", type(beginner).__name__)
+        return observation
 
     def end(self, observation: "Observation", answer: Answer | None = None) -> None:
         """It is over, as ``answer`` tells or as was listened to."""
@@ -103,7 +118,8 @@ class Observation:
     """One request: listens to what passes between the application and the server, and keeps the sums.
 
     ``started`` is when it came, in nanoseconds since 1970, and ``duration`` how many it took; ``number`` counts
-    requests. ``record`` says who served it. ``left``: the client did before the answer was complete.
+    requests. ``record`` says who served it. ``fields`` are those of the answer's head. ``left``: the client did before
+    the answer was complete.
     """
 
     __slots__ = (
@@ -112,6 +128,7 @@ class Observation:
         "begun",
         "complete",
         "duration",
+        "fields",
         "left",
         "number",
         "received",
@@ -128,6 +145,7 @@ class Observation:
         self.number = number
         # Sums
         self.status = 0
+        self.fields: Sequence[tuple[bytes, bytes]] = ()
         self.sent = 0
         self.received = 0
         self.complete = False
@@ -162,9 +180,11 @@ class Observation:
             self.complete = not message.get("more_body", False)
         elif kind in ("http.response.start", "websocket.http.response.start"):
             self.status = message["status"]
+            self.fields = message.get("headers", ())
         elif kind == "websocket.send":
             self.sent += _payload(message)
         elif kind == "websocket.accept":
+            self.fields = message.get("headers", ())
             self.status = 101 if self.scope.get("http_version", "1.1") == "1.1" else 200  # RFC 8441, 4
         elif kind == "websocket.close":
             self.status = self.status or 403  # what the ASGI specification has a server answer
@@ -174,6 +194,7 @@ class Observation:
     def finish(self, answer: Answer | None) -> None:
         if answer is not None:
             self.status, self.received, self.sent = answer.status, answer.received, answer.sent
+            self.fields = answer.fields
             self.left = answer.disconnected and not answer.complete
         self.duration = time.perf_counter_ns() - self.begun
         self.received += self.record.tunnel_received

@@ -1,5 +1,6 @@
 """What is known of one request while it is served: filled on the way, read at its end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.types import Scope
@@ -26,6 +27,8 @@ class RequestRecord:
     """The status that the endpoint gave, which a filter may have changed on the way to the client."""
     origin_duration_ns: int = 0
     """Nanoseconds spent waiting for the endpoint, all attempts together."""
+    origin_fields: Sequence[tuple[bytes, bytes]] = ()
+    """The header fields that the endpoint gave, with names in lower case."""
     retries: int = 0
     """How often the request was sent again."""
     tunnel_received: int = 0

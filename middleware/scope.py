@@ -15,8 +15,11 @@ LISTENER_PORT: Final = "moongate.port"
 #: where a backend would put it to those of the head.
 DECIDED: Final = "moongate.decided"
 
+#: With tracing, the request's part in its trace (:class:`middleware.tracing.Trace`).
+TRACE: Final = "moongate.trace"
+
 _OURS: Final = "moongate."
-_KEPT: Final = frozenset({TARGET_PATH, LISTENER_PORT})
+_KEPT: Final = frozenset({TARGET_PATH, LISTENER_PORT, TRACE})
 
 
 def decided(scope: Scope, names: frozenset[bytes]) -> frozenset[bytes]:
@@ -33,7 +36,8 @@ def dashed(names: Iterable[bytes]) -> frozenset[bytes]:
 def detached(scope: Scope) -> Scope:
     """A copy of ``scope`` for a request of the gateway's own, which nothing connects with the client any more.
 
-    Without the client's connection no answer can go there, and without the record none is taken for the client's.
+    Without the client's connection no answer can go there, and without the record none is taken for the client's. Of
+    the client's trace it stays a part.
     """
     return {
         key: value

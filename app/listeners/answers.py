@@ -13,6 +13,12 @@ NO_BODY: Final = frozenset({204, 304})
 Fields = Sequence[tuple[bytes, bytes]]
 
 
+def with_added(fields: Fields, added: Fields) -> Fields:
+    """``fields`` with those of ``added`` in the place of others by their names, all in lower case."""
+    names = {name for name, _ in added}
+    return [*(field for field in fields if field[0] not in names), *added]
+
+
 def answer_fields(status: int, fields: Fields, *, relayed: bool) -> tuple[Fields, int | None, bytes]:
     """What of ``fields`` the client gets, with one Date; how long they say that the body is; and ``Connection``.
 

@@ -75,9 +75,9 @@ class Cycle:
     """
 
     __slots__ = (
-        "_announced", "_body", "_connection", "_ended", "_parts", "_waiter", "_waiting", "asked_to_continue",
-        "complete", "disconnected", "head_only", "on_disconnect", "on_writable", "received", "request_complete",
-        "running", "scope", "sent", "started", "status", "task", "trailers", "trailers_wanted",
+        "_announced", "_body", "_connection", "_ended", "_parts", "_waiter", "_waiting", "adds", "asked_to_continue",
+        "complete", "disconnected", "fields", "head_only", "on_disconnect", "on_writable", "received",
+        "request_complete", "running", "scope", "sent", "started", "status", "task", "trailers", "trailers_wanted",
     )  # fmt: skip
 
     def __init__(self, connection: CycleConnection, scope: Scope, *, expects: bool) -> None:
@@ -103,6 +103,8 @@ class Cycle:
         self.on_disconnect: Callable[[], object] | None = None
         # The response
         self.status = 0
+        self.fields: Fields = ()
+        self.adds: Fields = ()
         self.started = False
         self.complete = False
         self.sent = 0

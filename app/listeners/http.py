@@ -71,7 +71,7 @@ class GatewayProtocol(SerialProtocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn lists its own classes
         self._peer = peer_of(transport)
-        self._client, self._server, self._scheme, _ = self._peer
+        self._client, self._server, self._scheme, *_ = self._peer
         self._clock = Clock(self.loop, self._transport, self._on_timeout)
         self._clock.wait(HEAD_TIMEOUT)
 

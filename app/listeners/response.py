@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
-from app.listeners.answers import NO_BODY, answer_fields
+from app.listeners.answers import NO_BODY, answer_fields, with_added
 from app.listeners.cycle import Cycle, Fields
 from middleware.date import date_field
 
@@ -79,6 +79,9 @@ class Http1Cycle(Cycle):
         if status_line is None:
             raise RuntimeError(f"{status} is not the status of a response")
         kept, length, options = answer_fields(status, fields, relayed=relayed)
+        if self.adds:
+            kept = with_added(kept, self.adds)
+        self.fields = kept
         close = self.close or self._h1.draining or (not relayed and b"close" in options)
         lines = [status_line, *map(b": ".join, kept)]
         # The response to HEAD and these have the fields of another and no body (RFC 9110 §6.4.1).

@@ -8,7 +8,7 @@ from starlette.types import Scope
 from app.http2.compression import encode
 from app.http2.compression import status as encoded_status
 from app.http2.writer import Stream
-from app.listeners.answers import NO_BODY, answer_fields
+from app.listeners.answers import NO_BODY, answer_fields, with_added
 from app.listeners.clock import NEVER, PACE, WRITE_TIMEOUT
 from app.listeners.cycle import Cycle, CycleConnection, Fields
 from middleware.connection import HOP_BY_HOP
@@ -209,6 +209,9 @@ class Http2Cycle(Cycle, Outlet):
         if not 200 <= status <= 599:
             raise RuntimeError(f"{status} is not the status of a response")
         kept, length, _ = answer_fields(status, fields, relayed=relayed)
+        if self.adds:
+            kept = with_added(kept, self.adds)
+        self.fields = kept
         try:
             self._head = encoded_status(status) + encode(kept)
         except ValueError as error:

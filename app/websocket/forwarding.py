@@ -6,6 +6,7 @@ another.
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Container, Mapping
 from typing import Final
@@ -25,6 +26,8 @@ from app.websocket.messages import ABNORMAL, BAD_GATEWAY, NO_STATUS, Messages
 from middleware.answer import CYCLE
 from middleware.errors import ClientDisconnected
 from middleware.record import RequestRecord
+from middleware.scope import TRACE
+from middleware.tracing import Attempt, Trace
 
 #: The longest message that is carried where messages are; a tunnel has no limit, since it keeps none.
 MAX_MESSAGE: Final = 16 * 1024 * 1024
@@ -88,6 +91,13 @@ class WebSocketForwarding:
         """
         started = time.perf_counter_ns()
         fields, key = self._handshake()
+        attempt: Attempt | None = None
+        trace: Trace | None = self._scope.get(TRACE)
+        if trace is not None:
+            secured = endpoint.pool.how.tls is not None
+            attempt = trace.attempt("GET", self._target, self._record, secured=secured)
+            fields = attempt.carried(fields)
+        status = 0
         try:
             if not self._connected:
                 await self._connect()
@@ -95,8 +105,10 @@ class WebSocketForwarding:
             exchange = await transport.exchange(
                 endpoint.pool, "GET", self._target, fields, None, timeouts, upgrade=True
             )
-            endpoint.answered(exchange.status)
+            status = exchange.status
+            endpoint.answered(status)
             self._record.origin_status = exchange.status
+            self._record.origin_fields = exchange.fields
             self._record.origin_duration_ns = time.perf_counter_ns() - started
             try:
                 if exchange.status in retried:
@@ -122,6 +134,8 @@ class WebSocketForwarding:
             if self._next is not None:
                 self._next.cancel()
                 self._next = None
+            if attempt is not None:
+                attempt.end(status, sys.exception())
         return True
 
     def _handshake(self) -> tuple[Fields, bytes]:

@@ -143,6 +143,7 @@ def test_json_has_traefiks_keys_and_the_flags() -> None:
         "ResponseFlags",
         "RetryAttempts",
         "RouterName",
+        "ServiceAddr",
         "ServiceName",
         "ServiceURL",
         "StartLocal",

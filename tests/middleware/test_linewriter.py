@@ -113,3 +113,41 @@ def test_drops_are_reported_in_the_log(caplog: pytest.LogCaptureFixture) -> None
     writer.write("line")
     writer.close()
     assert "1 log lines were dropped" in caplog.text
+
+
+def test_lines_over_the_size_are_dropped_and_counted() -> None:
+    stream = BlockedStream()
+    writer = LineWriter(stream, size=100, interval=0.001)
+    writer.write("first")
+    assert stream.reached.wait(5)
+    for _ in range(5):
+        writer.write("x" * 60)
+    assert writer.dropped == 3
+    stream.released.set()
+    writer.close()
+    assert stream.getvalue().count("x" * 60) == 2
+
+
+def test_what_is_to_be_done_is_done_between_the_lines_before_and_behind() -> None:
+    stream = io.StringIO()
+    seen: list[str] = []
+    writer = LineWriter(stream, interval=10)
+    writer.write("before")
+    writer.call(lambda: seen.append(stream.getvalue()))
+    writer.write("behind")
+    writer.close()
+    assert seen == ["before\n"]
+    assert stream.getvalue() == "before\nbehind\n"
+
+
+def test_what_fails_between_lines_is_logged_and_costs_none(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    stream = io.StringIO()
+    writer = LineWriter(stream, interval=10)
+    writer.call(fail)
+    writer.write("line")
+    writer.close()
+    assert stream.getvalue() == "line\n"
+    assert "RuntimeError: no" in caplog.text
