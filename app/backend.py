@@ -177,6 +177,12 @@ class BackendProxy:
             return known[1]
         return self._endpoints(addresses) if addresses else ()
 
+    @property
+    def known_endpoints(self) -> tuple[Endpoint, ...]:
+        """Those that requests were sent to last, or could have been. Finds out nothing, and waits for nothing."""
+        known = self._known
+        return known[1] if known is not None else ()
+
     def _followed(self, target: ServiceTarget) -> tuple[Address, ...]:
         service = self._service
         if service is None:

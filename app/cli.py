@@ -128,6 +128,7 @@ def explain(
     """Print which rule takes a request and why, and what came close. Exits with 1 where nobody would answer it."""
     from app.inspect.explain import UsageError, as_data, as_text, nobody, outcomes, ports_for, read_request, served
     from app.inspect.printing import as_json, tell
+    from app.listeners.places import as_set
 
     settings = _settings()
     try:
@@ -137,7 +138,8 @@ def explain(
         raise typer.Exit(2) from None
     loaded = _load(manifests or list(settings.manifests))
     tell(loaded.problems)
-    found = outcomes(request, ports_for(loaded.table, protocol, number, host, settings.ports))
+    ports = ports_for(loaded.table, protocol, number, host, as_set(settings.ports))
+    found = outcomes(request, ports, lambda rule: rule)
     if output is Output.JSON:
         print(as_json(as_data(found)))
     else:

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import logging
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Self
 
 import uvicorn
@@ -16,9 +17,10 @@ from app.backend import Upstream
 from app.extensions import installed
 from app.journal import Journal
 from app.listeners.departure import Departure
+from app.listeners.http import GatewayProtocol
 from app.listeners.manager import Listeners
 from app.listeners.places import as_set
-from app.listeners.server import SocketlessConfig, Sockets, reason
+from app.listeners.server import SocketlessConfig, Sockets, bound_port, reason
 from app.providers.base import Provider
 from app.providers.file import FileProvider
 from app.proxy import RuleProxy
@@ -175,12 +177,27 @@ class Runtime:
             numbers=None,
             journal=self.journal,
         )
-        sockets = Sockets(admin_app(source), None)
+        # Our own protocol: its limits, and an end at once for those that follow events, hold whatever serves around us.
+        sockets = Sockets(admin_app(source), None, http=GatewayProtocol, ws="none")
         try:
-            await sockets.open(host.strip("[]"), int(port), {})
+            addresses = await sockets.addresses(host.strip("[]"))
+            if holder := await listeners.holder(addresses, int(port)):
+                logger.error(
+                    "the admin port is not opened on %s: %s; set MOONGATE_ADMIN to another port, or to off",
+                    self.settings.admin,
+                    holder,
+                )
+                return
+            opened = await sockets.open(host.strip("[]"), int(port), {})
         except OSError as error:
             logger.warning("no /ping on %s: %s", self.settings.admin, reason(error))
             return
+        listeners.reserve(addresses, bound_port(opened))
+        if self.settings.dashboard == "on" and not all(ip_address(address).is_loopback for address in addresses):
+            logger.warning(
+                "MOONGATE_DASHBOARD is on: whoever reaches %s sees all routes and endpoints",
+                self.settings.admin,
+            )
         self._stack.push_async_callback(sockets.drain, 0.0)
 
     async def _swap(self, state: State) -> None:

@@ -1,9 +1,9 @@
 """``moongate explain``: a request as a client would send it, and what each Gateway makes of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from routes.table.explain import Candidate, Explanation, Request, explain
@@ -11,29 +11,38 @@ from routes.table.features import describe_backend, describe_filters
 from routes.table.hostnames import host_of
 from routes.table.types import Port, PortKey, RoutingTable, Rule
 
+H = TypeVar("H")
+
 _PROTOCOLS = {"http": ("HTTP", 80), "https": ("HTTPS", 443), "ws": ("HTTP", 80), "wss": ("HTTPS", 443)}
 
 
 class UsageError(ValueError):
-    """The request cannot be read; the message says what of it."""
+    """The request cannot be read; the message says what of it, and ``parameter`` which part: ``url`` or ``header``."""
+
+    def __init__(self, message: str, parameter: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 def read_request(method: str, url: str, headers: Sequence[str]) -> tuple[Request, str, int, str]:
     """The request, and the protocol, port and host that a client connects to."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"{url!r} is no URL: {error}", "url") from None
     if parts.scheme not in _PROTOCOLS or not parts.hostname:
-        raise UsageError(f"{url!r} is no URL such as http://example.com/path")
+        raise UsageError(f"{url!r} is no URL such as http://example.com/path", "url")
     protocol, usual = _PROTOCOLS[parts.scheme]
     try:
         port = parts.port or usual
     except ValueError:
-        raise UsageError(f"{url!r} has no port between 0 and 65535") from None
+        raise UsageError(f"{url!r} has no port between 0 and 65535", "url") from None
     fields: list[tuple[bytes, bytes]] = []
     host = parts.hostname
     for header in headers:
         name, colon, value = header.partition(":")
         if not colon or not name.strip():
-            raise UsageError(f"{header!r} is no header such as 'Name: value'")
+            raise UsageError(f"{header!r} is no header such as 'Name: value'", "header")
         fields.append((name.strip().lower().encode(), value.strip().encode()))
         if name.strip().lower() == "host":
             host = value.strip()
@@ -46,20 +55,20 @@ def read_request(method: str, url: str, headers: Sequence[str]) -> tuple[Request
 
 
 def ports_for(
-    table: RoutingTable[Rule], protocol: str, number: int, host: str, mapping: Mapping[int, int]
-) -> list[Port[Rule]]:
-    """The Gateways' ports that a client may mean: by their own number or, where there is none, the one they are bound
-    to; where ``host`` is an address that a Gateway asks for, that Gateway's."""
+    table: RoutingTable[H], protocol: str, number: int, host: str, bound: Callable[[PortKey], int]
+) -> list[Port[H]]:
+    """The Gateways' ports that a client may mean: by their own number or, where there is none, the one that they are
+    ``bound`` to; where ``host`` is an address that a Gateway asks for, that Gateway's."""
     fitting = [port for port in table.ports.values() if port.protocol == protocol]
     found = [port for port in fitting if port.key.port == number]
     if not found:
-        found = [port for port in fitting if mapping.get(port.key.port) == number]
+        found = [port for port in fitting if bound(port.key) == number]
     return [port for port in found if host in port.addresses] or found
 
 
-def outcomes(request: Request, ports: Sequence[Port[Rule]]) -> dict[PortKey, Explanation]:
-    """What becomes of the request on each of ``ports``."""
-    return {port.key: explain(port, request) for port in ports}
+def outcomes(request: Request, ports: Sequence[Port[H]], rule_of: Callable[[H], Rule]) -> dict[PortKey, Explanation]:
+    """What becomes of the request on each of ``ports``, in whose table ``rule_of`` says which rule a handler serves."""
+    return {port.key: explain(port, request, rule_of) for port in ports}
 
 
 def served(found: Mapping[PortKey, Explanation]) -> bool:
@@ -92,7 +101,7 @@ def as_text(found: Mapping[PortKey, Explanation]) -> str:
     return "\n\n".join("\n".join(_text(key, each)) for key, each in found.items())
 
 
-def nobody(table: RoutingTable[Rule], protocol: str, number: int) -> str:
+def nobody(table: RoutingTable[Any], protocol: str, number: int) -> str:
     """Why no Gateway is reached."""
     known = ", ".join(f"{key} ({port.protocol})" for key, port in table.ports.items())
     return f"nobody listens for {protocol} on port {number}; there is {known or 'nothing'}"

@@ -5,11 +5,12 @@ import errno
 import logging
 import ssl
 from asyncio import Server
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, Final
 
-from app.listeners.places import Place, Plan, is_one_address, plan
+from app.listeners.places import Place, Plan, is_one_address, overlap, plan
 from app.listeners.server import Sockets, reason
 from app.tls.sni import Certificates, listener_context
 from routes.graph import nodes
@@ -74,6 +75,7 @@ class Listeners:
         self._delay = FIRST_RETRY
         self._retry: asyncio.Task[None] | None = None
         self._soon: asyncio.Task[None] | None = None
+        self._reserved: tuple[Place, ...] = ()
 
     @property
     def open_places(self) -> tuple[Place, ...]:
@@ -84,6 +86,26 @@ class Listeners:
     def bound(self) -> Mapping[PortKey, int]:
         """The port of this machine that is open for a Gateway's; those on a server's own socket are not in it."""
         return {opened.key: place.port for place, opened in self._open.items()}
+
+    async def holder(self, addresses: Sequence[str], port: int) -> str:
+        """Which socket of ours one on ``addresses`` and ``port`` would stand beside or before, "" for none.
+
+        Raises OSError where the server's own address has none.
+        """
+        for place, opened in self._open.items():
+            if place.port == port and any(overlap(place.address, address) for address in addresses):
+                return f"{opened.key} is on {place}"
+        own = self._sockets.own_place
+        if own is not None and own.number == port:
+            held = await self._sockets.addresses(own.address)
+            if any(overlap(one, other) for one in held for other in addresses):
+                return f"the server itself is on {own.address}, port {port}"
+        return ""
+
+    def reserve(self, addresses: Sequence[str], port: int) -> None:
+        """Open no listener on ``port`` of ``addresses``: it is the admin port's. Where sockets are shared with other
+        workers the system would not refuse it, and hand the admin port's requests to the one and the other."""
+        self._reserved = tuple(Place(str(ip_address(address)), port) for address in addresses)
 
     def certify(self, table: RoutingTable[Any]) -> None:
         """Load the certificates of ``table``, which is about to be the present one. Connections stay as they are."""
@@ -125,7 +147,7 @@ class Listeners:
             hosts = ()
             failed = {key: f"{self._host}: {reason(error)}" for key, port in table.ports.items() if not port.addresses}
         own = self._sockets.own_place
-        asked = plan(table, hosts, self._bound, own, self._listener)
+        asked = plan(table, hosts, self._bound, own, self._listener, self._reserved)
         self._close_others(asked, table)
         # First of all, without waiting: who is connected must not meet a Gateway that is gone.
         for place, opened in self._open.items():

@@ -50,9 +50,10 @@ def plan(
     bound: Callable[[PortKey], int],
     own: OwnPlace | None = None,
     listener: str = "",
+    reserved: Sequence[Place] = (),
 ) -> Plan:
     """The sockets for ``table``. ``hosts`` are the addresses of Gateways that name none, ``bound`` says which port
-    a listener's is bound to (:func:`as_set`), 0 where there is none for it.
+    a listener's is bound to (:func:`as_set`), 0 where there is none for it. ``reserved`` are the admin port's.
 
     Two Gateways never share a socket: the first in the table's order has it. What listens on every address of a port
     stands in the way of what listens on one of them.
@@ -63,6 +64,8 @@ def plan(
     holders: dict[int, list[tuple[str, str]]] = {}
     if own is not None and own.number is not None:
         holders[own.number] = [(own.address, "the server around us")]
+    for place in reserved:
+        holders.setdefault(place.port, []).append((place.address, "the admin port, MOONGATE_ADMIN,"))
     for key, port in table.ports.items():
         if key in shared:
             continue
@@ -73,7 +76,7 @@ def plan(
         held = holders.setdefault(number, [])
         for address in port.addresses or hosts:
             place = Place(str(ip_address(address)), number)
-            holder = next((name for other, name in held if _overlap(other, place.address)), None)
+            holder = next((name for other, name in held if overlap(other, place.address)), None)
             if holder is not None:
                 refused.setdefault(key, f"{place}: {holder} has it already")
             else:
@@ -113,7 +116,7 @@ def _served_by(
         for key, port in table.ports.items()
         if _same_port(own, key, port, bound)
         and port.addresses
-        and all(_overlap(own.address, address) for address in port.addresses)
+        and all(overlap(own.address, address) for address in port.addresses)
     ]
     general, _ = stands_for(own._replace(address=""), table, bound, listener)
     if general is not None and not table.ports[general].addresses:
@@ -125,7 +128,8 @@ def _same_port(own: OwnPlace, key: PortKey, port: Port[Any], bound: Callable[[Po
     return bound(key) == own.number and port.protocol == PROTOCOLS[own.scheme]
 
 
-def _overlap(one: str, other: str) -> bool:
+def overlap(one: str, other: str) -> bool:
+    """Whether a socket on the one address stands in the way of one on the other, the port being the same."""
     first, second = _address(one), _address(other)
     if first is None or second is None:
         return one == other

@@ -132,12 +132,11 @@ class Sockets:
     """Opens sockets on which uvicorn's HTTP protocol serves ``app``.
 
     With a running server they share its protocol class, its time-outs and its connections, so that its graceful
-    shutdown waits for theirs.
+    shutdown waits for theirs. ``options`` are uvicorn's, for where there is none.
     """
 
-    def __init__(self, app: ASGIApp, server: uvicorn.Server | None) -> None:
+    def __init__(self, app: ASGIApp, server: uvicorn.Server | None, **options: Any) -> None:
         self._server = server
-        options: dict[str, Any] = {}
         if server is not None:
             running = server.config
             options = {

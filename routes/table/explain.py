@@ -1,8 +1,11 @@
 """Why a request goes where it goes: the same look-up as :meth:`~routes.table.types.Port.find`, told step by step."""
 
-from collections.abc import Iterator, Sequence
+import heapq
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import islice
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote_plus
 
 from routes.table.hostnames import HostMap
@@ -47,6 +50,18 @@ MISDIRECTED: Final = (
 #: How many that came close are told.
 MOST: Final = 10
 
+#: Names of fields and parameters whose values let somebody in: what a match asks of them is not repeated.
+_SECRET: Final = re.compile(
+    r"auth|cookie|token|secret|passw|passphrase|session|signature|credential|apikey|(?<![a-z])key(?![a-z])",
+    re.IGNORECASE,
+)
+
+H = TypeVar("H")
+
+
+def _itself(rule: Any) -> Any:
+    return rule
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -90,8 +105,11 @@ class Explanation:
     rule: Rule | None = None
 
 
-def explain(port: Port[Rule], request: Request) -> Explanation:
-    """Find the rule that takes ``request`` on ``port``, and all that could have been thought to."""
+def explain(port: Port[H], request: Request, rule_of: Callable[[H], Rule] = _itself) -> Explanation:
+    """Find the rule that takes ``request`` on ``port``, and all that could have been thought to.
+
+    ``rule_of`` gives the rule that a handler serves; by default handlers are the rules.
+    """
     listener = port.listeners.best(request.host)
     if request.server_name is not None:
         shaken = port.listeners.best(request.server_name)
@@ -107,7 +125,7 @@ def explain(port: Port[Rule], request: Request) -> Explanation:
     if path is None:
         reason = "the path has dot segments, %00 or an encoded slash in a parameter: backends read it in several ways"
         return Explanation(400, reason, listener.name)
-    fitting, close = _sorted_out(listener, request, path)
+    fitting, close = _sorted_out(listener, request, path, rule_of)
     if not fitting:
         return Explanation(
             404, _nothing(listener, request), listener.name, decided=ISOLATION, close=tuple(close[:MOST])
@@ -118,7 +136,7 @@ def explain(port: Port[Rule], request: Request) -> Explanation:
     first, *rest = fitting
     # Another match of the same rule has decided nothing, as long as another rule was in question.
     rivals = [each for each in rest if each.entry.handler is not first.entry.handler] or rest
-    status, reason = outcome(first.entry.handler)
+    status, reason = outcome(first.rule)
     return Explanation(
         status,
         reason,
@@ -127,7 +145,7 @@ def explain(port: Port[Rule], request: Request) -> Explanation:
         _decision(first, rivals[0]) if rivals else ALONE,
         tuple(each.candidate(request) for each in rest[:MOST]),
         tuple(close[:MOST]),
-        first.entry.handler,
+        first.rule,
     )
 
 
@@ -136,58 +154,70 @@ class _Found:
     hostname: str
     type: str
     value: str
-    entry: Entry[Rule]
+    entry: Entry[Any]
+    rule: Rule
 
     def candidate(self, request: Request, failed: str = "") -> Candidate:
         entry = self.entry
         return Candidate(
             self.hostname or "*",
             f"{self.type} {self.value}",
-            entry.handler.name,
+            self.rule.name,
             tuple(predicates(entry)),
             failed or _failure(entry, request),
         )
 
 
-def _sorted_out(listener: ListenerTable[Rule], request: Request, path: str) -> tuple[list[_Found], list[Candidate]]:
-    """What fits, the best first, and what does not, the nearest first."""
+def _sorted_out(
+    listener: ListenerTable[H], request: Request, path: str, rule_of: Callable[[H], Rule]
+) -> tuple[list[_Found], list[Candidate]]:
+    """What fits, the best first, and of what does not :data:`MOST`, the nearest first."""
     fitting: list[_Found] = []
     near: list[Candidate] = []
-    elsewhere: list[Candidate] = []
+    elsewhere: list[tuple[str, str, str, Sequence[Entry[H]]]] = []
     hosts = {id(host): name for name, host in listener.hosts.items()}
     reached = listener.hosts.candidates(request.host)
+    query = request.query.encode("latin-1", "replace")
     for host in reached:
+        name = hosts[id(host)]
         lists = {id(entries): (type_, value) for type_, value, entries in host.items()}
         candidates = host.candidates(path)
         taken = {id(entries) for entries in candidates}
         for entries in candidates:
             for entry in entries:
-                found = _Found(hosts[id(host)], *lists[id(entries)], entry)
-                if entry.accepts(request.method, request.headers, request.query.encode("latin-1", "replace")):
+                found = _Found(name, *lists[id(entries)], entry, rule_of(entry.handler))
+                if entry.accepts(request.method, request.headers, query):
                     fitting.append(found)
-                else:
+                elif len(near) < MOST:
                     near.append(found.candidate(request))
-        others = [(each, name) for each, name in lists.items() if each not in taken]
-        for type_, value, entries in host.items():
-            if (id(entries), (type_, value)) in others:
-                failed = f"path {path} does not fit {type_} {value}"
-                elsewhere += (
-                    _Found(hosts[id(host)], type_, value, entry).candidate(request, failed) for entry in entries
-                )
-    elsewhere.sort(key=lambda each: -_common(each.path.partition(" ")[2], path))
-    if not fitting and not near and not elsewhere:
-        elsewhere += _other_hosts(listener.hosts, reached, request)
-    return fitting, near + elsewhere
+        elsewhere += (
+            (name, type_, value, entries) for type_, value, entries in host.items() if id(entries) not in taken
+        )
+    nearest = heapq.nsmallest(MOST, elsewhere, key=lambda each: -_common(each[2], path))
+    others: Iterator[Candidate] = (
+        _Found(name, type_, value, entry, rule_of(entry.handler)).candidate(
+            request, f"path {path} does not fit {type_} {value}"
+        )
+        for name, type_, value, entries in nearest
+        for entry in entries
+    )
+    if not (fitting or near or elsewhere):
+        others = _other_hosts(listener.hosts, reached, request, rule_of)
+    return fitting, near + list(islice(others, MOST - len(near)))
 
 
 def _other_hosts(
-    hosts: HostMap[VirtualHost[Rule]], reached: Sequence[VirtualHost[Rule]], request: Request
+    hosts: HostMap[VirtualHost[H]],
+    reached: Sequence[VirtualHost[H]],
+    request: Request,
+    rule_of: Callable[[H], Rule],
 ) -> Iterator[Candidate]:
     for name, host in hosts.items():
         if all(host is not each for each in reached):
             for type_, value, entries in host.items():
                 for entry in entries:
-                    yield _Found(name, type_, value, entry).candidate(request, f"host {request.host} is not {name}")
+                    found = _Found(name, type_, value, entry, rule_of(entry.handler))
+                    yield found.candidate(request, f"host {request.host} is not {name}")
 
 
 def _common(one: str, other: str) -> int:
@@ -229,24 +259,29 @@ def outcome(rule: Rule) -> tuple[int, str]:
     return 0, "forwarded"
 
 
-def _nothing(listener: ListenerTable[Rule], request: Request) -> str:
+def _nothing(listener: ListenerTable[Any], request: Request) -> str:
     if not listener.hosts.candidates(request.host):
         return f"no route of listener {listener.name} is for the host {request.host or '(none)'}"
     return f"no rule of listener {listener.name} fits the request"
 
 
-def predicates(entry: Entry[Rule]) -> Iterator[str]:
-    """What ``entry`` asks for beside host and path, in words."""
+def predicates(entry: Entry[Any]) -> Iterator[str]:
+    """What ``entry`` asks for beside host and path, in words; of secret values only that there is one."""
     if entry.method is not None:
         yield f"method {entry.method}"
     for field, wanted in entry.headers:
         value = wanted.decode("latin-1") if isinstance(wanted, bytes) else f"~ {wanted.text}"
-        yield f"header {field.decode()}: {value}"
+        yield f"header {field.decode()}: {shown(field.decode(), value)}"
     for name, pattern in entry.query:
-        yield f"query {name}={pattern if isinstance(pattern, str) else f'~ {pattern.text}'}"
+        yield f"query {name}={shown(name, pattern if isinstance(pattern, str) else f'~ {pattern.text}')}"
 
 
-def _failure(entry: Entry[Rule], request: Request) -> str:
+def shown(name: str, value: str) -> str:
+    """``value``, unless the field or parameter ``name`` is one whose values let somebody in."""
+    return "(not shown)" if _SECRET.search(name) else value
+
+
+def _failure(entry: Entry[Any], request: Request) -> str:
     """The first predicate that does not fit, in words; "" where all do. Values of the request are not repeated."""
     if entry.method is not None and entry.method != request.method:
         return f"method is {request.method}, not {entry.method}"

@@ -76,6 +76,20 @@ def test_another_protocol_than_the_servers_is_refused_on_its_port() -> None:
     assert asked.refused == {key("one", 80): "127.0.0.1:80: the server around us has it already"}
 
 
+@pytest.mark.parametrize(("listener", "admin"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "::")])
+def test_no_socket_is_asked_for_in_the_admin_ports_place(listener: str, admin: str) -> None:
+    asked = plan(table(("one", 9000, (listener,))), LOCAL, SAME, reserved=(Place(admin, 9000),))
+    assert asked.wanted == {}
+    assert "MOONGATE_ADMIN" in asked.refused[key("one", 9000)]
+
+
+def test_the_admin_port_leaves_other_addresses_and_ports_alone() -> None:
+    asked = plan(
+        table(("one", 9000, ("127.0.0.2",)), ("two", 9001, ())), LOCAL, SAME, reserved=(Place("127.0.0.1", 9000),)
+    )
+    assert asked.refused == {}
+
+
 def test_a_connection_is_for_the_gateway_with_its_address_before_one_without() -> None:
     both = table(("one", 80, ()), ("two", 80, ("127.0.0.2",)))
     for address, gateway in (("127.0.0.1", "one"), ("127.0.0.2", "two")):

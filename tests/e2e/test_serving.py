@@ -144,7 +144,7 @@ def test_a_port_that_somebody_has_is_reported_and_the_others_serve(tmp_path: Pat
 def test_ping_answers_while_the_gateway_serves(tmp_path: Path) -> None:
     admin = free_port()
     with gateway(tmp_path, admin=f"127.0.0.1:{admin}"):
-        answer = ask(admin, "/ping")
+        answer = ask(admin, "/ping", "localhost")
         assert (answer.status, answer.text) == (200, "OK")
 
 

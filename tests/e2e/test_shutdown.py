@@ -199,10 +199,10 @@ def test_in_the_drain_delay_ping_says_no_and_all_else_goes_on(tmp_path: Path) ->
     ) as running:
         with Connection(running.port) as kept:
             assert kept.ask("/").values("connection") == []
-            assert ask(admin, "/ping").status == ask(admin, "/ready").status == 200
+            assert ask(admin, "/ping", "localhost").status == ask(admin, "/ready", "localhost").status == 200
             running.send(signal.SIGTERM)
-            wait_until(lambda: ask(admin, "/ping").status == 503)
-            assert ask(admin, "/ready").status == 503
+            wait_until(lambda: ask(admin, "/ping", "localhost").status == 503)
+            assert ask(admin, "/ready", "localhost").status == 503
             wait_until(lambda: ask(running.port).values("connection") == ["close"])
             answer = kept.ask("/")
             assert answer.body == 2 * BODY

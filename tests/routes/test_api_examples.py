@@ -206,7 +206,7 @@ def outcome(names: tuple[str, ...], line: str) -> str:
     table = compile_table(completed(resources.values()), _itself)
     method, url, *headers = line.split(" ")
     request, protocol, port, host = read_request(method, url, headers)
-    found = list(outcomes(request, ports_for(table, protocol, port, host, {})).values())
+    found = list(outcomes(request, ports_for(table, protocol, port, host, lambda key: 0), _itself).values())
     assert len(found) == 1, f"not one Gateway on this port: {list(table.ports)}"
     explained = found[0]
     if explained.status == 404:
