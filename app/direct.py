@@ -63,10 +63,10 @@ class Direct:
             record.port = cycle.scope.get(SERVED_PORT)
             record.route, record.backend, record.endpoint = route, backend, endpoint.name
         load = self._load
+        self._route, self._backend = route, backend
         if load is not None:
             load.in_flight += 1
             self._begun = time.perf_counter_ns()
-            self._route, self._backend = route, backend
         endpoint.in_flight += 1
         endpoint.requests += 1
         exchange.on_done = self._on_done
@@ -107,6 +107,7 @@ class Direct:
         """Say in the request's record whose it was, for those who observe it from now on."""
         scope = self._cycle.scope
         record: RequestRecord = scope.setdefault(RECORD, RequestRecord())
+        record.port = scope.get(SERVED_PORT)
         record.route, record.backend, record.endpoint = self._route, self._backend, self._endpoint.name
 
     def _tell(self, flag: str, ejects: bool = False) -> None:

@@ -5,7 +5,7 @@ and in that a :class:`Cell` by method, version and status. Everything that is sh
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
 from middleware.observe import Observation
@@ -50,9 +50,12 @@ class CellKey(NamedTuple):
 
 
 class Load:
-    """What one port of a Gateway has sent to one backend of one rule. ``in_flight`` is of this moment."""
+    """What one port of a Gateway has sent to one backend of one rule. ``in_flight`` is of this moment.
 
-    __slots__ = ("_bounds", "_known", "cells", "ejections", "in_flight", "retries")
+    ``changed``: something was counted since whoever writes it down looked at it last.
+    """
+
+    __slots__ = ("_bounds", "_known", "cells", "changed", "ejections", "in_flight", "retries")
 
     def __init__(self, bounds: Sequence[int]) -> None:
         self._bounds = bounds
@@ -60,6 +63,7 @@ class Load:
         self._known: dict[tuple[str, str, int], Cell] = {}
         self.cells: dict[CellKey, Cell] = {}
         self.in_flight = self.retries = self.ejections = 0
+        self.changed = True
 
     def count(self, method: str, version: str, status: int, duration: int, received: int, sent: int) -> None:
         """A request has ended, after ``duration`` nanoseconds. ``version``: of HTTP, or ``websocket``."""
@@ -68,6 +72,7 @@ class Load:
         cell.duration += duration
         cell.received += received
         cell.sent += sent
+        self.changed = True
 
     def _find(self, method: str, version: str, status: int) -> Cell:
         protocol = version if version == WEBSOCKET else PROTOCOLS.get(version, UNKNOWN_PROTOCOL)
@@ -91,6 +96,7 @@ class Load:
         self.retries += other.retries
         self.ejections += other.ejections
         self.in_flight += other.in_flight
+        self.changed = True
 
 
 class LoadKey(NamedTuple):
@@ -104,7 +110,7 @@ class LoadKey(NamedTuple):
 
 
 class Present(NamedTuple):
-    """The names that there are now. ``ports`` are of the kind that requests are counted by."""
+    """What there is now. ``ports`` are keys as requests are counted by, and their names as well."""
 
     ports: Collection[object]
     rules: Collection[str]
@@ -138,6 +144,8 @@ class Counter:
         self.loads: dict[LoadKey, Load] = {}
         self.present: Callable[[], Present] | None = None
         self._most = _FEW
+        #: How many read the loads now, beside the event loop: nothing is moved meanwhile.
+        self.readers = 0
 
     def load(self, port: object, rule: str, backend: str) -> Load:
         """The load of a backend of a rule."""
@@ -153,6 +161,7 @@ class Counter:
             port = (scope.get("state") or {}).get("listener")
         load = self.load(port, record.route, record.backend)
         load.retries += record.retries
+        load.ejections += record.ejections
         version = scope.get("http_version", "1.1")
         method = scope.get("method", "GET")
         if scope["type"] == WEBSOCKET:
@@ -161,7 +170,7 @@ class Counter:
 
     def fold(self) -> None:
         """Give up what is gone: what was counted of it goes on in the sums that it was part of."""
-        if self.present is None:
+        if self.present is None or self.readers:
             return
         present = self.present()
         for key, load in list(self.loads.items()):
@@ -181,18 +190,3 @@ class Counter:
         if load is None:
             load = self.loads[key] = Load(self._bounds)
         return load
-
-
-def summed(
-    bounds: int, parts: Iterable[Mapping[LoadKey, Load]], key: Callable[[LoadKey], LoadKey]
-) -> dict[LoadKey, Load]:
-    """Loads of several processes, by the keys that ``key`` makes of theirs."""
-    found: dict[LoadKey, Load] = {}
-    for part in parts:
-        for name, load in list(part.items()):
-            now = key(name)
-            mine = found.get(now)
-            if mine is None:
-                mine = found[now] = Load(range(bounds))
-            mine.add(load)
-    return found
