@@ -105,7 +105,7 @@ class Runtime:
             def proxy(rule: Rule, before: RuleProxy | None) -> RuleProxy:
                 return serve(rule, upstream, before)
 
-            reconciler = self._reconciler = Reconciler(provider, options, proxy, self._swap)
+            reconciler = self._reconciler = Reconciler(provider, options, proxy, self._swap, self.journal)
             if self._cluster is not None:
                 await self._cluster.load()
             await reconciler.load()
