@@ -114,12 +114,12 @@ class Pages:
 
     async def gateways(self, request: Request) -> Response:
         """All Gateways with their listeners."""
-        return self._page(request, "gateways", at="gateways", live="state", gateways=gateways(self._source))
+        return self._page(request, "gateways", at="gateways", live="state", gateways=gateways(self._source, 0))
 
     async def gateway(self, request: Request) -> Response:
         """One of them with everything that is on it, or is not."""
         id = _id(request)
-        found = gateway(self._source, id)
+        found = gateway(self._source, id, NAMED)
         if found is None:
             return self._lost(request, f"There is no Gateway {id}")
         return self._page(request, "gateway", at="gateways", live="state", gateway=found)
@@ -217,7 +217,7 @@ def gateways_in_short(source: Source) -> list[dict[str, Any]]:
             "listeners": each.listeners[:8],
             "more": max(0, len(each.listeners) - 8),
         }
-        for each in gateways(source)[:12]
+        for each in gateways(source, 0)[:12]
     ]
 
 
