@@ -19,9 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.direct import FAILURE
 from app.lifespan import lifespan_of
 from app.listeners.cycle import Cycle
-from app.listeners.manager import PORT
 from app.listeners.peer import SERVER_NAME
-from app.listeners.places import as_set
+from app.listeners.places import PORT, as_set
 from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
 from app.observability.counting import Counter

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from app.journal import Journal, What
 from app.notes import Notes
@@ -81,6 +82,10 @@ class Reconciler:
     def proxies(self, route: Key) -> Sequence[RuleProxy]:
         """Those that serve the rules of ``route``."""
         return self._builder.compiler.handlers.get(route, ())
+
+    def all_proxies(self) -> Iterator[RuleProxy]:
+        """Those that serve the rules of all routes."""
+        return chain.from_iterable(list(self._builder.compiler.handlers.values()))
 
     async def load(self) -> None:
         """Read everything once and swap it in."""

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Callable
+from collections import Counter as Counts
+from collections.abc import Callable, Mapping
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Self
 
@@ -19,9 +21,10 @@ from app.journal import Journal
 from app.listeners.departure import Departure
 from app.listeners.http import GatewayProtocol
 from app.listeners.manager import Listeners
-from app.listeners.places import as_set
-from app.listeners.server import SocketlessConfig, Sockets, bound_port, reason
+from app.listeners.places import as_set, stands_for
+from app.listeners.server import SocketlessConfig, Sockets, bound_port, reason, workers
 from app.observability.counting import Counter
+from app.observability.metrics import Around, Metrics
 from app.providers.base import Provider
 from app.providers.file import FileProvider
 from app.proxy import RuleProxy
@@ -34,7 +37,7 @@ from app.upstream.resolver import Resolver
 from app.upstream.services import ServiceEndpoints
 from app.upstream.transport import UpstreamTransport
 from middleware.extension import Extensions
-from routes.table.types import RoutingTable, Rule
+from routes.table.types import PortKey, RoutingTable, Rule
 
 if TYPE_CHECKING:
     from app.cluster import Cluster
@@ -64,13 +67,14 @@ class Runtime:
 
     def __init__(self, settings: Settings, filters: Extensions | None = None, counter: Counter | None = None) -> None:
         self.settings = settings
-        self._counter = counter
         self.extensions = installed(filters)
         self.loop = asyncio.get_running_loop()
         self.table: RoutingTable[RuleProxy] = _EMPTY
         self.state: State | None = None
         self.serving = False
         self.journal = Journal()
+        self._counter = counter
+        self._metrics = Metrics(counter, self.journal) if counter is not None else None
         self._stack = contextlib.AsyncExitStack()
         self._resolver = Resolver(settings.dns_refresh)
         self._reconciler: Reconciler | None = None
@@ -140,8 +144,12 @@ class Runtime:
         sockets = Sockets(app, server)
         if server is not None:
             Departure(server, self.settings.drain_delay, sockets.own).prepare()
-        self._stack.push_async_callback(sockets.drain, DRAIN)
         assert self._reconciler is not None, "it listens when it runs"
+        if self._metrics is not None:
+            proxies, clients = self._reconciler.all_proxies, partial(self._clients, sockets)
+            await self._metrics.start(Around(lambda: self.state, proxies, clients), workers=workers())
+            self._stack.push_async_callback(self._metrics.stop)
+        self._stack.push_async_callback(sockets.drain, DRAIN)
         self._listeners = Listeners(
             sockets,
             self.settings.host or sockets.host,
@@ -179,8 +187,9 @@ class Runtime:
             state=lambda: self.state,
             proxies=reconciler.proxies,
             bound=lambda: listeners.bound,
-            numbers=None,
+            numbers=self._metrics.numbers if self._metrics is not None else None,
             journal=self.journal,
+            metrics=self._metrics,
         )
         # Our own protocol: its limits, and an end at once for those that follow events, hold whatever serves around us.
         sockets = Sockets(admin_app(source), None, http=GatewayProtocol, ws="none")
@@ -204,6 +213,18 @@ class Runtime:
                 self.settings.admin,
             )
         self._stack.push_async_callback(sockets.drain, 0.0)
+
+    def _clients(self, sockets: Sockets) -> Mapping[tuple[str, str], int]:
+        """Open connections of clients, by the name of the port and the protocol."""
+        found: Counts[tuple[PortKey | None, str]] = Counts(sockets.clients())
+        own = sockets.own_place
+        named: Counts[tuple[str, str]] = Counts()
+        for (port, protocol), number in found.items():
+            if port is None and own is not None:
+                bound = as_set(self.settings.ports) if self._cluster is None else self._cluster.bound
+                port, _ = stands_for(own, self.table, bound, self.settings.listener)
+            named["" if port is None else str(port), protocol] += number
+        return named
 
     async def _swap(self, state: State) -> None:
         if self.state is None or state.names is not self.state.names:

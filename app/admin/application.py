@@ -6,7 +6,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from app.admin import health
+from app.admin import exposition, health
 from app.admin.api import endpoints
 from app.admin.dashboard import pages
 from app.admin.guard import Guard
@@ -38,6 +38,7 @@ def admin_app(source: Source) -> Admin:
         source.settings,
         [
             *health.routes(source.serving),
+            *exposition.routes(source),
             *endpoints.routes(source),
             *pages.routes(source),
             Route("/", _to_dashboard),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from app.journal import Journal
 from app.observability.numbers import Numbers
@@ -13,6 +14,9 @@ from app.view.memory import Memory
 from routes.resources.meta import Key
 from routes.table.types import PortKey
 
+if TYPE_CHECKING:
+    from app.observability.metrics import Metrics
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -20,7 +24,7 @@ class Source:
 
     ``state`` is None before the first objects are there. ``proxies`` gives those that serve a route's rules, ``bound``
     the port of this machine that is open for a Gateway's, where there is one. ``serving``: see ``/ping``.
-    ``memory`` keeps what was made of the present state.
+    ``metrics`` renders them, where requests are counted. ``memory`` keeps what was made of the present state.
     """
 
     settings: Settings
@@ -30,5 +34,6 @@ class Source:
     bound: Callable[[], Mapping[PortKey, int]]
     numbers: Numbers | None
     journal: Journal
+    metrics: "Metrics | None" = None
     memory: Memory = field(default_factory=Memory)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))

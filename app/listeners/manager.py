@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
-from app.listeners.places import Place, Plan, is_one_address, overlap, plan
+from app.listeners.places import PORT, Place, Plan, is_one_address, overlap, plan
 from app.listeners.server import Sockets, reason
 from app.tls.sni import Certificates, listener_context
 from routes.graph import nodes
@@ -18,9 +18,6 @@ from routes.resources.meta import Key
 from routes.table.types import PortKey, RoutingTable
 
 logger = logging.getLogger(__name__)
-
-#: Where a socket's PortKey is in ``scope["state"]``.
-PORT = "listener"
 
 #: Seconds until what the system refused is tried again; each time twice as long.
 FIRST_RETRY: Final = 1.0

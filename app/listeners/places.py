@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 from routes.table.types import Port, PortKey, RoutingTable
 
+#: Where a socket's PortKey is in ``scope["state"]``.
+PORT = "listener"
+
 PROTOCOLS = {"http": "HTTP", "ws": "HTTP", "https": "HTTPS", "wss": "HTTPS"}
 
 

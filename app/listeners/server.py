@@ -9,7 +9,7 @@ import ssl
 import stat
 import sys
 from asyncio import Server
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +21,9 @@ from uvicorn.server import ServerState
 
 from app.listeners.departure import Departure
 from app.listeners.http import GatewayProtocol
-from app.listeners.places import OwnPlace
+from app.listeners.http2 import Http2Protocol
+from app.listeners.places import PORT, OwnPlace
+from app.listeners.websocket import WebSocketCycle
 from app.tls.certificates import secure
 from middleware.date import DateMiddleware
 
@@ -176,6 +178,18 @@ class Sockets:
         config = self._server.config
         number = config.port if config.uds is None and config.fd is None else None
         return OwnPlace("https" if config.ssl else "http", config.host, number)
+
+    def clients(self) -> Iterator[tuple[Any, str]]:
+        """Of each open connection what it is for, None where the server opened its socket, and what it speaks.
+
+        A WebSocket over HTTP/2 is told beside the connection that it is on.
+        """
+        for connection in self._state.connections:
+            if isinstance(connection, WebSocketCycle):
+                yield connection.port, "websocket"
+            else:
+                protocol = "HTTP/2.0" if isinstance(connection, Http2Protocol) else "HTTP/1.1"
+                yield (getattr(connection, "app_state", None) or {}).get(PORT), protocol
 
     async def addresses(self, host: str) -> tuple[str, ...]:
         """The IP addresses of ``host``. Raises OSError where it has none."""

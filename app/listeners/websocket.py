@@ -17,6 +17,7 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from app.listeners.places import PORT
 from app.listeners.target import Fields
 from app.upstream.exchange import Detach
 from app.websocket.messages import ABNORMAL, BAD_GATEWAY, NO_STATUS, Messages
@@ -72,13 +73,15 @@ class WebSocketCycle:
     __slots__ = (
         "_config", "_connect", "_detach", "_disconnect", "_grace", "_handshake", "_headers", "_http_version", "_loop",
         "_messages", "_over", "_received", "_responding", "_scope", "_sent", "_status", "_tunnel", "_waiter",
-        "on_disconnect", "task",
+        "on_disconnect", "port", "task",
     )  # fmt: skip
 
     def __init__(self, handshake: Handshake, scope: Scope, config: Config, loop: asyncio.AbstractEventLoop) -> None:
         self._handshake = handshake
         self._scope = scope
         self._headers: Fields = scope["headers"]
+        #: The port of a Gateway that the connection is for, None where it is the server's own.
+        self.port: object = (scope.get("state") or {}).get(PORT)
         self._http_version: str = scope["http_version"]
         self._config = config
         self._loop = loop

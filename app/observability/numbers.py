@@ -72,7 +72,7 @@ class Counted:
         """Of each port of a Gateway that requests came by."""
         found: dict[object, list[Load]] = {}
         for (port, _, _), load in self._loads():
-            if port is not None:
+            if port:
                 found.setdefault(port, []).append(load)
         named: dict[str, list[Load]] = {}
         for port, loads in found.items():

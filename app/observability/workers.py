@@ -86,6 +86,8 @@ def _sweep(base: Path) -> None:
 class Told:
     """What the other workers have told: ``loads`` of all that there were, and the rest of each that lives.
 
+    The ports are those of the loads by name, "" where there is none, so that they never are the same as one's own.
+
     ``sums`` are numbers by name, of all that there were."""
 
     loads: dict[LoadKey, Load] = field(default_factory=dict)
@@ -191,6 +193,7 @@ class Share:
                 time.sleep(0.0002)
             (port, rule, backend), flying, retries, ejections, cells = json.loads(line)
             key = present.key(LoadKey(port, rule, backend))
+            key = key._replace(port=key.port or "")
             load = told.loads.get(key)
             if load is None:
                 load = told.loads[key] = Load(self._bounds)
