@@ -80,13 +80,10 @@ def serving(folder: Path, routes: int, ports: Sequence[int] = (9, 9, 9), **setti
         route("refused", "whoami", host="x.example.com", gateway="edge", section="nowhere"),
     )
     if routes > 1:
-        many = (
-            route(f"app-{number}", "whoami", host=f"app-{number}.example.com", gateway="edge")
-            for number in range(1, routes)
-        )
+        names = (f"app-{number}" for number in range(1, routes))
+        many = (route(name, "whoami", host=f"{name}.example.com", gateway="edge") for name in names)
         write(folder / "many.yaml", *many)
-    environment = {"MOONGATE_ADMIN": f"127.0.0.1:{admin}", **settings}
-    with moongate("run", "--manifests", str(folder), environment=environment) as gateway:
+    with moongate("run", "--manifests", str(folder), admin=f"127.0.0.1:{admin}", **settings) as gateway:
         gateway.wait_for("Application startup complete", seconds=90)
         yield Site(gateway, folder, admin, http)
 
@@ -95,10 +92,8 @@ def serving(folder: Path, routes: int, ports: Sequence[int] = (9, 9, 9), **setti
 def whoamis() -> Iterator[tuple[int, int, int]]:
     """The ports of three backends: two of whoami, one of nginx."""
     with ExitStack() as stack:
-        started = [
-            stack.enter_context(moongate("whoami", "--port", "0", "--name", name))
-            for name in ("whoami", "whoami", "nginx")
-        ]
+        names = ("whoami", "whoami", "nginx")
+        started = [stack.enter_context(moongate("whoami", "--port", "0", "--name", name)) for name in names]
         first, second, third = (int(each.wait_for(r"running on http://127\.0\.0\.1:(\d+)")[1]) for each in started)
         yield first, second, third
 
@@ -121,7 +116,7 @@ def look(browser: Browser) -> Iterator[Looks]:
             origin = "/".join(url.split("/")[:3])
             page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
             page.on("pageerror", lambda error: wrong.append(str(error)))
-            page.on("request", lambda asked: asked.url.startswith(f"{origin}/") or wrong.append(asked.url))
+            page.on("request", lambda asked: wrong.extend([] if asked.url.startswith(f"{origin}/") else [asked.url]))
             answer = page.goto(url)
             assert answer is not None
             assert answer.status == 200, url

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Looks, Site, canary, picture, serving
-from tests.helpers.client import get
+from tests.browser.conftest import Looks, Site, picture, serving
+from tests.helpers.client import ask
 from tests.helpers.manifests import backend, route, write
 from tests.helpers.processes import moongate
 
@@ -32,11 +32,9 @@ def connected(page: Page) -> Page:
 def test_the_split_of_a_canary_is_shown_as_it_is_measured(site: Site, look: Looks) -> None:
     page = connected(look(f"{site.origin}/dashboard/routes/default/canary"))
     for _ in range(40):
-        assert get(site.http, "/", host="canary").status == 200
-    whoami, nginx = (
-        page.locator(f'[data-text="default/canary/0 default/{name}:80#{{}}"]'.replace("{}", "ever"))
-        for name in ("whoami", "nginx")
-    )
+        assert ask(site.http, host="canary").status == 200
+    name = "default/canary/0 default/{}:80#ever"
+    whoami, nginx = (page.locator(f'[data-text="{name.format(each)}"]') for each in ("whoami", "nginx"))
     expect(whoami).to_have_text("75 %")
     expect(nginx).to_have_text("25 %")
     expect(page.locator('[data-text="default/canary/0 default/whoami:80#recent"]')).to_have_text("75 %")
@@ -47,20 +45,13 @@ def test_the_split_of_a_canary_is_shown_as_it_is_measured(site: Site, look: Look
 def test_the_first_page_counts_requests(site: Site, look: Looks) -> None:
     page = connected(look(f"{site.origin}/dashboard/"))
     for _ in range(5):
-        get(site.http, "/", host="canary")
+        ask(site.http, host="canary")
     expect(page.locator('[data-text="requests"]')).to_have_text("5")
     picture(page, "overview-live")
     assert page.evaluate("window.marked")
 
 
 def test_a_changed_route_is_drawn_anew(site: Site, look: Looks) -> None:
-    page = (
-        connected(
-            look(f"{site.origin}/dashboard/routes/default/app"),
-        )
-        if False
-        else None
-    )
     write(site.folder / "app.yaml", route("app", "whoami", host="before.example.com", gateway="edge"))
     page = connected(_until_there(look, f"{site.origin}/dashboard/routes?search=before"))
     expect(page.locator("tbody")).to_contain_text("default/app")
@@ -87,26 +78,27 @@ def test_a_route_that_comes_and_goes_is_in_lists_and_events(site: Site, look: Lo
 def test_an_endpoint_that_dies_is_shown_as_it_is(site: Site, look: Looks, whoamis: tuple[int, int, int]) -> None:
     with moongate("whoami", "--port", "0", "--name", "dying") as dying:
         port = int(dying.wait_for(r"running on http://127\.0\.0\.1:(\d+)")[1])
-        write(
-            site.folder / "two.yaml", *backend("two", whoamis[0], port), route("two", "two", host="two", gateway="edge")
-        )
+        two = route("two", "two", host="two", gateway="edge")
+        write(site.folder / "two.yaml", *backend("two", whoamis[0], port), two)
         page = connected(_until_there(look, f"{site.origin}/dashboard/routes/default/two"))
         state = page.locator(f'[data-text="default/two/0 default/two:80 127.0.0.1:{port}#state"]')
         expect(state).to_have_text("healthy")
         os.kill(dying.pid, signal.SIGKILL)
         for _ in range(20):
-            assert get(site.http, "/", host="two").status == 200
+            assert ask(site.http, host="two").status == 200
         expect(state).to_have_text("unreachable")
     picture(page, "endpoint-dead")
     assert page.evaluate("window.marked")
 
 
-def test_an_open_page_says_when_the_gateway_is_gone(site: Site, look: Looks) -> None:
-    page = connected(look(f"{site.origin}/dashboard/"))
-    page.remove_listener
+def test_an_open_page_says_when_the_gateway_is_gone(site: Site, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(f"{site.origin}/dashboard/")
+    connected(page)
     site.gateway.send(signal.SIGTERM)
     assert site.gateway.wait() in (0, -signal.SIGTERM)
     expect(page.locator("body")).to_have_attribute("data-connected", "no")
+    page.close()
 
 
 def _until_there(look: Looks, url: str) -> Page:
@@ -117,6 +109,3 @@ def _until_there(look: Looks, url: str) -> Page:
     while answer is not None and answer.status == 404:
         answer = page.goto(url)
     return page
-
-
-_ = canary

@@ -1,7 +1,6 @@
 """Every page of the dashboard as a browser shows it, with few and with very many routes."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -25,15 +24,19 @@ CONTRAST = """() => {
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
   const rgb = (colour) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
     return [...canvas.getImageData(0, 0, 1, 1).data]; };
-  const light = ([r, g, b]) => { const [x, y, z] = [r, g, b].map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const linear = (value) => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  const light = (colour) => { const [x, y, z] = colour.map(linear);
     return 0.2126 * x + 0.7152 * y + 0.0722 * z; };
   const behind = (element) => { for (let at = element; at; at = at.parentElement) {
-    const found = rgb(getComputedStyle(at).backgroundColor); if (found[3] === 255) return found; } return [255, 255, 255, 255]; };
+    const found = rgb(getComputedStyle(at).backgroundColor);
+    if (found[3] === 255) return found; }
+    return [255, 255, 255, 255]; };
   const bad = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.textContent.trim() || element.closest('svg, .sr, .skip, script') || !element.checkVisibility()) continue;
+    if (!walker.currentNode.textContent.trim() || !element.checkVisibility()) continue;
+    if (element.closest('svg, .sr, .skip, script')) continue;
     const [one, other] = [light(rgb(getComputedStyle(element).color)), light(behind(element))].sort((a, b) => b - a);
     if ((one + 0.05) / (other + 0.05) < 4.5) bad.push(walker.currentNode.textContent.trim());
   }
@@ -147,7 +150,6 @@ def test_the_keyboard_leads_through_a_page(site: tuple[int, Site], look: Looks) 
     assert page.evaluate(outline) == "solid"
 
 
-def test_the_moongate_of_a_hostile_name_is_only_text(tmp_path: Path, look: Looks) -> None:
-    with serving(tmp_path, 1) as served:
-        page = look(f"{served.origin}/dashboard/routes?search=%3Cscript%3Ealert(1)%3C/script%3E%22%3E%3Cb%3E")
-        expect(page.get_by_label("Name, hostname or backend")).to_have_value('<script>alert(1)</script>"><b>')
+def test_what_a_client_writes_is_only_text(site: tuple[int, Site], look: Looks) -> None:
+    page = look(f"{site[1].origin}/dashboard/routes?search=%3Cscript%3Ealert(1)%3C/script%3E%22%3E%3Cb%3E")
+    expect(page.get_by_label("Name, hostname or backend")).to_have_value('<script>alert(1)</script>"><b>')
