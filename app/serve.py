@@ -13,6 +13,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from app.listeners.server import SocketlessConfig
+from app.observability.workers import remove
 from app.runtime import COLLECTED
 
 
@@ -49,7 +50,10 @@ def serve(app: ASGIApp | str = "app:gateway", *, workers: int = 1, **options: An
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is a log file to open anew
     if workers > 1:
         supervisor = _Workers(config, [])
-        supervisor.run()
+        try:
+            supervisor.run()
+        finally:
+            remove(os.getpid())
         if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
             sys.exit(STARTUP_FAILURE)
         return

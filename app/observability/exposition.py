@@ -292,9 +292,7 @@ def _in_flight(what: str, loads: Mapping[LoadKey, Load], labels: Callable[[LoadK
     for key, load in loads.items():
         if (name := labels(key)) is not None:
             found[name] += load.in_flight
-    return _gauge(
-        f"{what}_requests_in_flight", "Requests that were sent to a backend and have not ended", found.items()
-    )
+    return _gauge(f"{what}_requests_in_flight", "Requests that are with a backend", found.items())
 
 
 def _counter(name: str, help_: str, values: Values | Callable[[], Values]) -> Metric:

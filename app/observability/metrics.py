@@ -114,12 +114,11 @@ class Metrics:
             **{f"{_BUCKET}{index}": number for index, number in enumerate(builds.buckets)},
         }
         endpoints = await self._beside(self._own_endpoints)
+        told = [(*key, now.up, now.in_flight) for key, now in endpoints.items() if now.in_flight or not now.up]
         more = {
             "clients": [(*key, number) for key, number in self._own_clients().items()],
             # The others have them too; that they are well and idle goes without saying.
-            "endpoints": [
-                (*key, now.up, now.in_flight) for key, now in endpoints.items() if now.in_flight or not now.up
-            ],
+            "endpoints": told,
             "success": builds.last_success,
             "successful": builds.successful,
         }
@@ -199,7 +198,7 @@ class Metrics:
         state = around.state() if around is not None else None
         if self._presence is None or self._presence[0] is not state:
             rules = set()
-            backends = set()
+            backends: set[str] = set()
             for proxy in paced(around.proxies() if around is not None else ()):
                 rules.add(proxy.rule.name)
                 backends.update(each.backend.name for each in proxy.backends)
