@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any, cast
 
-from app.listeners.manager import PORT, Listeners
-from app.listeners.places import Place, as_set
+from app.listeners.manager import Listeners
+from app.listeners.places import PORT, Place, as_set
 from app.listeners.server import Sockets
 from app.providers.manifests import read_manifests
 from routes.graph.build import build_graph
