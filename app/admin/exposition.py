@@ -1,7 +1,9 @@
 """``/metrics``, for Prometheus."""
 
+from collections.abc import AsyncIterator, Iterable
+
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from app.admin.source import Source
@@ -14,7 +16,12 @@ def routes(source: Source) -> list[BaseRoute]:
         return []
 
     async def answer(request: Request) -> Response:
-        text, content_type = await metrics.render(source, request.headers.get("accept", ""))
-        return Response(text, headers={"content-type": content_type, "cache-control": "no-store"})
+        parts, content_type = await metrics.render(source, request.headers.get("accept", ""))
+        return StreamingResponse(_each(parts), headers={"content-type": content_type, "cache-control": "no-store"})
 
     return [Route("/metrics", answer)]
+
+
+async def _each(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part

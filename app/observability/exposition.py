@@ -122,7 +122,7 @@ def _listeners(snapshot: Snapshot) -> Iterator[Metric]:
         )
 
     cells = _grouped(snapshot.loads, labels)
-    yield from _counted("listener", "by port of a Gateway", cells)
+    yield from _counted("listener", "by port of a Gateway", cells, cells)
     narrow = _grouped(
         snapshot.loads,
         lambda load, cell: (
@@ -149,7 +149,8 @@ def _routes(snapshot: Snapshot) -> Iterator[Metric]:
         snapshot.loads,
         lambda load, cell: (("route", name(load)),) if load.rule and cell.protocol != WEBSOCKET else None,
     )
-    yield from _counted("route", "by route", cells)
+    whole = _grouped(snapshot.loads, lambda load, cell: (("route", name(load)),) if load.rule else None)
+    yield from _counted("route", "by route", cells, whole)
     yield _histogram("route_request_duration_seconds", "How long requests took", narrow, snapshot.bounds)
     yield _in_flight("route", snapshot.loads, lambda key: (("route", name(key)),) if key.rule else None)
 
@@ -181,7 +182,7 @@ def _backends(snapshot: Snapshot) -> Iterator[Metric]:
         ),
     )
     narrow = _grouped(snapshot.loads, lambda load, cell: labels(load) if cell.protocol != WEBSOCKET else None)
-    yield from _counted("backend", "by backend", cells)
+    yield from _counted("backend", "by backend", cells, _grouped(snapshot.loads, lambda load, cell: labels(load)))
     yield _histogram("backend_request_duration_seconds", "How long requests took", narrow, snapshot.bounds)
     yield _in_flight("backend", snapshot.loads, labels)
     retries: Multiset[Labels] = Multiset()
@@ -270,17 +271,18 @@ def _requests(cells: Mapping[Labels, Cell]) -> Iterator[tuple[Labels, float]]:
     return ((labels, sum(cell.buckets)) for labels, cell in cells.items())
 
 
-def _counted(what: str, how: str, cells: Mapping[Labels, Cell]) -> Iterator[Metric]:
+def _counted(what: str, how: str, cells: Mapping[Labels, Cell], whole: Mapping[Labels, Cell]) -> Iterator[Metric]:
+    """Requests by ``cells``, their bytes by ``whole``."""
     yield _counter(f"{what}_requests", f"Requests {how}", lambda: _requests(cells))
     yield _counter(
         f"{what}_requests_bytes",
         f"Bytes of requests' bodies {how}",
-        lambda: ((labels, cell.received) for labels, cell in cells.items()),
+        lambda: ((labels, cell.received) for labels, cell in whole.items()),
     )
     yield _counter(
         f"{what}_responses_bytes",
         f"Bytes of answers' bodies {how}",
-        lambda: ((labels, cell.sent) for labels, cell in cells.items()),
+        lambda: ((labels, cell.sent) for labels, cell in whole.items()),
     )
 
 

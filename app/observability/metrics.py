@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 #: Seconds for which what the other workers have counted is read again, after somebody wanted to know.
 _WANTED: Final = 10.0
 
+#: The end of OpenMetrics.
+_EOF: Final = b"# EOF\n"
+
 #: Names of the sums that outlive a worker.
 _FAILED, _SECONDS, _BUCKET = "failed", "seconds", "bucket"
 
@@ -144,8 +147,8 @@ class Metrics:
 
     # What is told
 
-    async def render(self, source: Source, accept: str) -> tuple[bytes, str]:
-        """All metrics, and their content type, in the format that ``accept`` prefers."""
+    async def render(self, source: Source, accept: str) -> tuple[list[bytes], str]:
+        """All metrics, one family after the other, and their content type, in the format that ``accept`` prefers."""
         async with self._turn:
             await self._beside(self._present)
             self.counter.fold()
@@ -241,7 +244,18 @@ class _Collected(Collector):
         return families(self._snapshot, self._certificates)
 
 
-def _render(snapshot: Snapshot, source: Source, accept: str, alone: bool) -> tuple[bytes, str]:
+class _Alone(Collector):
+    """One family, written by itself: all of them in one piece would be a long time in one call."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterator[Metric]:
+        """As above."""
+        yield self._metric
+
+
+def _render(snapshot: Snapshot, source: Source, accept: str, alone: bool) -> tuple[list[bytes], str]:
     """For a thread. ``alone``: this process is all that there is to know of."""
     registry = CollectorRegistry()
     registry.register(_Collected(snapshot, certificates(source)))
@@ -249,4 +263,5 @@ def _render(snapshot: Snapshot, source: Source, accept: str, alone: bool) -> tup
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
     encode, content_type = choose_encoder(accept)
-    return encode(registry), content_type
+    parts = [encode(_Alone(metric)) for metric in registry.collect()]
+    return [*(part.removesuffix(_EOF) for part in parts[:-1]), parts[-1]], content_type

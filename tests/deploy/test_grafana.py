@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from app.observability.counting import Counter, LoadKey
+from app.observability.counting import Counter
 from app.observability.exposition import Builds, EndpointNow, Snapshot, families
 
 BOARD: dict[str, Any] = json.loads(Path("deploy/grafana/moongate.json").read_text())
@@ -22,9 +22,7 @@ def exported() -> dict[str, set[str]]:
         "moongate_resources": {"kind", "accepted"},
         "moongate_attached_routes": {"gateway", "listener"},
     }
-    snapshot = Snapshot(
-        (0.1,), {LoadKey(*key): load for key, load in counter.loads.items()}, Builds(), clients, ends, None
-    )
+    snapshot = Snapshot((0.1,), counter.loads, Builds(), clients, ends, None)
     for family in families(snapshot, ()):
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
