@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 
 from app.admin import exposition, health
 from app.admin.api import endpoints
+from app.admin.dashboard import pages
 from app.admin.guard import Guard
 from app.admin.source import Source
 from app.settings import Settings
@@ -39,6 +40,7 @@ def admin_app(source: Source) -> Admin:
             *health.routes(source.serving),
             *exposition.routes(source),
             *endpoints.routes(source),
+            *pages.routes(source),
             Route("/", _to_dashboard),
             Route(DASHBOARD.removesuffix("/"), _to_dashboard),
         ],

@@ -9,19 +9,19 @@ from routes.graph.nodes import GatewayNode, Graph, ListenerNode, ParentNode, Rou
 from routes.table.types import PortKey
 
 
-def gateways(source: Source) -> list[GatewayView]:
-    """All that are ours, in the order of precedence."""
+def gateways(source: Source, most: int | None = None) -> list[GatewayView]:
+    """All that are ours, in the order of precedence; of routes each listener and Gateway names ``most``."""
     state = source.state()
     if state is None:
         return []
-    return [_view(source, state.graph, node) for node in state.graph.gateways.values()]
+    return [_view(source, state.graph, node, most) for node in state.graph.gateways.values()]
 
 
-def gateway(source: Source, id: str) -> GatewayView | None:
+def gateway(source: Source, id: str, most: int | None = None) -> GatewayView | None:
     """The one of that id."""
     state, key = source.state(), key_of(id, "Gateway")
     node = state.graph.gateways.get(key) if state is not None and key is not None else None
-    return _view(source, state.graph, node) if state is not None and node is not None else None
+    return _view(source, state.graph, node, most) if state is not None and node is not None else None
 
 
 def health_of(node: GatewayNode) -> Health:
@@ -39,8 +39,9 @@ def listener_health(node: ListenerNode) -> Health:
     return Health.ENABLED if all(map(is_good, node.conditions)) else Health.WARNING
 
 
-def _view(source: Source, graph: Graph, node: GatewayNode) -> GatewayView:
+def _view(source: Source, graph: Graph, node: GatewayNode, most: int | None) -> GatewayView:
     key = node.source.key
+    refused = source.memory.refused(graph, key)
     return GatewayView(
         id=id_of(key),
         name=key.qualified_name,
@@ -49,12 +50,13 @@ def _view(source: Source, graph: Graph, node: GatewayNode) -> GatewayView:
         addresses=node.addresses,
         health=health_of(node),
         conditions=conditions(node.conditions),
-        listeners=tuple(_listeners(source, graph, node)),
-        refused=tuple(_refused(route, parent) for route, parent in source.memory.refused(graph, key)),
+        listeners=tuple(_listeners(source, graph, node, most)),
+        refused=tuple(_refused(route, parent) for route, parent in refused[:most]),
+        refused_routes=len(refused),
     )
 
 
-def _listeners(source: Source, graph: Graph, node: GatewayNode) -> Iterator[ListenerView]:
+def _listeners(source: Source, graph: Graph, node: GatewayNode, most: int | None) -> Iterator[ListenerView]:
     bound = source.bound()
     for listener in node.all_listeners:
         port = PortKey(listener.gateway, listener.source.port)
@@ -71,7 +73,7 @@ def _listeners(source: Source, graph: Graph, node: GatewayNode) -> Iterator[List
             certificates=tuple(pair.secret.qualified_name for pair in listener.certificates),
             attached_routes=listener.attached_routes,
             conditions=conditions(listener.conditions),
-            routes=tuple(_attached(route, hostnames) for route, hostnames in own),
+            routes=tuple(_attached(route, hostnames) for route, hostnames in own[:most]),
         )
 
 

@@ -63,8 +63,8 @@ class ListenerView:
 
 @dataclass(frozen=True, slots=True)
 class GatewayView:
-    """A Gateway. ``default``: made by us, since the manifests hold none. ``refused`` are the routes that name it and
-    are on none of its listeners."""
+    """A Gateway. ``default``: made by us, since the manifests hold none. ``refused`` are, of ``refused_routes``, those
+    that name it and are on none of its listeners."""
 
     id: str
     name: str
@@ -75,6 +75,7 @@ class GatewayView:
     conditions: tuple[ConditionView, ...]
     listeners: tuple[ListenerView, ...]
     refused: tuple[AttachedRoute, ...]
+    refused_routes: int
 
 
 @dataclass(frozen=True, slots=True)
