@@ -35,6 +35,8 @@ The gateway is ready. In another terminal:
   for i in 1 2 3 4; do curl -s -H "Host: canary" http://127.0.0.1:{HTTP_PORT}/ | head -1; done
   curl -i -H "Host: whoami" http://127.0.0.1:{HTTP_PORT}/foo
 
+The dashboard: http://127.0.0.1:9000/dashboard/
+
 Edit {{folder}}/02-route.yaml: a change is served when it is saved.
 Control-C ends it.
 """
