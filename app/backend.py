@@ -85,8 +85,8 @@ class BackendProxy:
     """
 
     __slots__ = (
-        "_counter", "_features", "_how", "_hurry", "_known", "_patience", "_rule", "_service", "_upstream", "backend",
-        "weight",
+        "_counter", "_features", "_how", "_hurry", "_known", "_load", "_load_port", "_patience", "_rule", "_service",
+        "_upstream", "backend", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +103,9 @@ class BackendProxy:
         self._features = features
         self._rule = rule
         self._counter = upstream.counter if rule else None
+        # Where the last request was counted, and for which port that is.
+        self._load: Load | None = None
+        self._load_port: object = None
         self._how = how_to(backend)
         self._patience, self._hurry = PATIENCE, HURRY
         if features.limit is not None:
@@ -148,9 +151,7 @@ class BackendProxy:
         retries = 0
         if endpoint is None:
             endpoint = least_loaded(endpoints)
-        load: Load | None = None
-        if self._counter is not None:
-            load = self._counter.load(record.port, self._rule, backend.name)
+        load = self.load_for(record.port)
         while True:
             record.endpoint = endpoint.name
             endpoint.in_flight += 1
@@ -182,6 +183,17 @@ class BackendProxy:
             endpoint = least_loaded(_preferred(fresh, endpoints, endpoint) if retry.asked else fresh)
             if pause:
                 await _rest(pause, forwarding)
+
+    def load_for(self, port: object) -> Load | None:
+        """Where a request is counted that came by ``port``; None where nobody counts."""
+        load = self._load
+        if load is not None and self._load_port is port and not load.gone:
+            return load
+        if self._counter is None:
+            return None
+        self._load_port = port
+        load = self._load = self._counter.load(port, self._rule, self.backend.name)
+        return load
 
     def ready(self) -> tuple[Endpoint, ...]:
         """The endpoints, as far as they are known without waiting."""

@@ -5,7 +5,7 @@ remains is to write one head there and another back. All that is not so simple t
 applications, and so does a request of this kind whose connection turns out to be no good.
 """
 
-import time
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
 from app.listeners.cycle import Cycle
@@ -66,7 +66,7 @@ class Direct:
         self._route, self._backend = route, backend
         if load is not None:
             load.in_flight += 1
-            self._begun = time.perf_counter_ns()
+            self._begun = perf_counter_ns()
         endpoint.in_flight += 1
         endpoint.requests += 1
         exchange.on_done = self._on_done
@@ -113,14 +113,15 @@ class Direct:
     def _tell(self, flag: str, ejects: bool = False) -> None:
         load, exchange = self._load, self._exchange
         if load is not None:
-            load.ejections += ejects
+            if ejects:
+                load.ejections += 1
             if exchange.answered_at:
                 self._endpoint.duration_ns += exchange.answered_at - self._begun
             if self._observation is None:
                 cycle = self._cycle
                 scope = cycle.scope
                 status = cycle.status or (CLIENT_CLOSED_REQUEST if cycle.disconnected else 500)
-                duration = time.perf_counter_ns() - self._begun
+                duration = perf_counter_ns() - self._begun
                 load.count(scope["method"], scope["http_version"], status, duration, cycle.received, cycle.sent)
                 return
         observation = self._observation

@@ -36,7 +36,6 @@ class RuleProxy:
             BackendProxy(backend, upstream, features, known.get(backend.name), rule.name) for backend in rule.backends
         )
         self._selector = WeightedSelector(self.backends)
-        self._counter = upstream.counter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve an ``http`` or ``websocket`` scope.
@@ -74,10 +73,7 @@ class RuleProxy:
                 endpoint = least_loaded(endpoints)
                 connection = endpoint.pool.take()
                 if connection is not None:
-                    load = None
-                    if (counter := self._counter) is not None:
-                        load = counter.load(scope.get(SERVED_PORT), self._name, backend.name)
-                    direct = Direct(cycle, endpoint, observe, load)
+                    direct = Direct(cycle, endpoint, observe, proxy.load_for(scope.get(SERVED_PORT)))
                     try:
                         direct.start(connection, target_of(scope), forwarded(fields)[0], self._name, backend.name)
                     except BadRequest:

@@ -52,10 +52,11 @@ class CellKey(NamedTuple):
 class Load:
     """What one port of a Gateway has sent to one backend of one rule. ``in_flight`` is of this moment.
 
-    ``changed``: something was counted since whoever writes it down looked at it last.
+    ``changed``: something was counted since whoever writes it down looked at it last. ``gone``: it is no longer part of
+    what is shown, and nothing must be counted here.
     """
 
-    __slots__ = ("_bounds", "_known", "cells", "changed", "ejections", "in_flight", "retries")
+    __slots__ = ("_bounds", "_known", "cells", "changed", "ejections", "gone", "in_flight", "retries")
 
     def __init__(self, bounds: Sequence[int]) -> None:
         self._bounds = bounds
@@ -64,6 +65,7 @@ class Load:
         self.cells: dict[CellKey, Cell] = {}
         self.in_flight = self.retries = self.ejections = 0
         self.changed = True
+        self.gone = False
 
     def count(self, method: str, version: str, status: int, duration: int, received: int, sent: int) -> None:
         """A request has ended, after ``duration`` nanoseconds. ``version``: of HTTP, or ``websocket``."""
@@ -177,6 +179,7 @@ class Counter:
             now = present.key(key)
             if now != key and not load.in_flight:
                 del self.loads[key]
+                load.gone = True
                 self._of(now).add(load)
         self._most = max(_FEW, 2 * len(self.loads))
 

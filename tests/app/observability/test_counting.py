@@ -87,6 +87,17 @@ def test_a_request_under_way_counts_although_its_rule_is_gone() -> None:
     assert numbers(counter).total().requests == 1
 
 
+def test_who_remembers_a_load_learns_that_it_is_gone() -> None:
+    counter = Counter(BOUNDS)
+    load = counter.load("p", "a/r/0", "b")
+    counter.fold()
+    assert not load.gone
+    counter.present = lambda: Present({"p"}, set(), set(), set())
+    counter.fold()
+    assert load.gone
+    assert counter.load("p", "a/r/0", "b") is not load
+
+
 @pytest.mark.parametrize(
     ("scope", "expected"),
     [
