@@ -8,6 +8,7 @@ from collections import Counter as Counts
 from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import ip_address
+from math import ceil
 from typing import TYPE_CHECKING, Self
 
 import uvicorn
@@ -46,8 +47,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that the start waits for host names of backends; a request for one that is still unknown waits as well.
 RESOLVE_AT_START = 2.0
-#: Seconds that requests on our own sockets have to end, where no server around us waits for them.
-DRAIN = 10.0
 #: When the cycle collector looks, in a process of ours (:func:`gc.set_threshold`).
 COLLECTED = (20_000, 20, 50)
 
@@ -143,13 +142,15 @@ class Runtime:
         """Open a socket for every listener that ``server`` around us does not open itself, and the admin port."""
         sockets = Sockets(app, server)
         if server is not None:
+            if server.config.timeout_graceful_shutdown is None:
+                server.config.timeout_graceful_shutdown = ceil(self.settings.drain_timeout)
             Departure(server, self.settings.drain_delay, sockets.own).prepare()
         assert self._reconciler is not None, "it listens when it runs"
         if self._metrics is not None:
             proxies, clients = self._reconciler.all_proxies, partial(self._clients, sockets)
             await self._metrics.start(Around(lambda: self.state, proxies, clients), workers=workers())
             self._stack.push_async_callback(self._metrics.stop)
-        self._stack.push_async_callback(sockets.drain, DRAIN)
+        self._stack.push_async_callback(sockets.drain, self.settings.drain_timeout)
         self._listeners = Listeners(
             sockets,
             self.settings.host or sockets.host,

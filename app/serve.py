@@ -42,7 +42,6 @@ def serve(app: ASGIApp | str = "app:gateway", *, workers: int = 1, **options: An
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        timeout_graceful_shutdown=30,
         workers=workers,
         **options,
     )

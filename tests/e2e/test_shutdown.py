@@ -252,6 +252,20 @@ def test_what_takes_longer_than_the_grace_period_is_cut_off(tmp_path: Path) -> N
         halves.release.set()
 
 
+@pytest.mark.parametrize("run", [by_uvicorn, by_moongate])
+def test_the_grace_period_is_a_setting(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOONGATE_DRAIN_TIMEOUT", "1")
+    halves = Halves()
+    with run_with(halves, tmp_path, run) as running, Connection(running.port) as waiting:
+        waiting.begin("GET", "/slow", "whoami")
+        wait_until(lambda: halves.slow)
+        running.send(signal.SIGTERM)
+        assert running.wait() == -signal.SIGTERM
+        with pytest.raises(http.client.IncompleteRead):
+            waiting.finish()
+        halves.release.set()
+
+
 def test_a_worker_that_is_replaced_leaves_the_port_to_the_others(tmp_path: Path) -> None:
     with run_with(Halves(), tmp_path, by_uvicorn, WORKERS) as running:
         (first, *_) = workers_of(running)
