@@ -24,6 +24,7 @@ from app.listeners.peer import SERVER_NAME
 from app.listeners.places import as_set
 from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
+from app.observability.counting import Counter
 from app.observability.logs import AccessLines, access_log, reopening
 from app.proxy import RuleProxy
 from app.runtime import Runtime, StartError
@@ -34,9 +35,9 @@ from middleware.errors import BadRequest, ErrorMiddleware, GatewayError, Misdire
 from middleware.extension import Extensions
 from middleware.forwarded import ForwardedMiddleware
 from middleware.observe import ObserveMiddleware, Observer
-from middleware.record import RECORD, RequestRecord
+from middleware.record import RECORD, RequestRecord, record_of
 from middleware.requestid import RequestIdMiddleware
-from middleware.scope import LISTENER_PORT, TARGET_PATH
+from middleware.scope import LISTENER_PORT, SERVED_PORT, TARGET_PATH
 from middleware.via import ViaMiddleware
 from routes.table.hostnames import host_of
 from routes.table.paths import matched_path
@@ -88,6 +89,8 @@ class Gateway(Starlette):
         # Of the chain that every request passes, for those that do not; where all must, there is none of the former.
         self._forwarded: ForwardedMiddleware | None = None
         self._observe: ObserveMiddleware | None = None
+        # The same where it has to see requests that are forwarded on the spot, which are counted without.
+        self._told: ObserveMiddleware | None = None
         self._request_ids: RequestIdMiddleware | None = None
         self._tracing: Tracing | None = None
         # Where the access log goes, to the end of a server's run.
@@ -101,6 +104,10 @@ class Gateway(Starlette):
     @cached_property
     def _stand_ins(self) -> StandIns:
         return StandIns(self.settings.listener, as_set(self.settings.ports))
+
+    @cached_property
+    def _counter(self) -> Counter | None:
+        return Counter(self.settings.metrics_buckets) if self.settings.metrics else None
 
     @property
     def runtime(self) -> Runtime:
@@ -182,7 +189,7 @@ class Gateway(Starlette):
             self._runtime.abandon()
             self._runtime, self._starts = None, 0
         if self._starting is None or self._starting.get_loop() is not loop:
-            self._starting = asyncio.ensure_future(Runtime(self.settings, self._filters).__aenter__())
+            self._starting = asyncio.ensure_future(Runtime(self.settings, self._filters, self._counter).__aenter__())
         starting = self._starting
         try:
             self._runtime = await asyncio.shield(starting)
@@ -239,7 +246,7 @@ class Gateway(Starlette):
             proxy = self._find(scope, fields, runtime.table, ours=True)
         except GatewayError:
             return False
-        return proxy is not None and proxy.at_once(cycle, fields, self._observe)
+        return proxy is not None and proxy.at_once(cycle, fields, self._told)
 
     def _said(self, cycle: Cycle, forwarded: ForwardedMiddleware) -> Fields:
         """The request's fields with what we say to them, which is the same for all requests that come alike."""
@@ -289,13 +296,15 @@ class Gateway(Starlette):
             self._forwarded = forwarded
         if self.settings.request_id:
             app = self._request_ids = RequestIdMiddleware(app, name=self.settings.request_id, trusts=forwarded.trusts)
-        observers: list[Observer] = []
+        observers: list[Observer] = [] if self._counter is None else [self._counter]
         if self.settings.access_log != "off":
             observers.append(access_log(self.settings, self._log))
         if self._tracing is not None:
             observers.append(self._tracing)
         if observers:
             app = self._observe = ObserveMiddleware(app, observers)
+            if observers != [self._counter]:
+                self._told = self._observe
         for layer, args, options in reversed(self.user_middleware):
             app = layer(app, *args, **options)
         return app
@@ -357,6 +366,9 @@ class Gateway(Starlette):
             key = self._stand_ins.find(scope, table)
         if key is None or (port := table.ports.get(key)) is None:
             return None
+        scope[SERVED_PORT] = key
+        if (record := record_of(scope)) is not None:
+            record.port = key
         authority = b""
         for name, value in headers:
             if name == b"host":

@@ -10,6 +10,7 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from app.forwarding import Forwarding, target_of
+from app.observability.counting import Counter, Load
 from app.sessions import Sessions
 from app.upstream.balancer import least_loaded
 from app.upstream.endpoints import Endpoints
@@ -46,7 +47,7 @@ class Upstream:
     """What all rules share on their way to the backends.
 
     ``session_key`` is a secret, see :mod:`app.sessions`. ``extensions``: what ExtensionRefs lead to. ``services``: in a
-    cluster, where Services are served.
+    cluster, where Services are served. ``counter``: who counts what rules send.
     """
 
     transport: UpstreamTransport
@@ -54,6 +55,7 @@ class Upstream:
     session_key: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
     extensions: Extensions = field(default_factory=dict, repr=False)
     services: ServiceEndpoints = field(default_factory=ServiceEndpoints, repr=False)
+    counter: Counter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +80,29 @@ def how_to(backend: Backend) -> How:
 class BackendProxy:
     """Serves what goes to one backend of a rule.
 
-    ``before`` served it until the rule changed, and hands on what it knows of the endpoints.
+    ``before`` served it until the rule changed, and hands on what it knows of the endpoints. ``rule`` is its name, ""
+    where it is a filter's backend, whose requests are not the rule's.
     """
 
-    __slots__ = ("_features", "_how", "_hurry", "_known", "_patience", "_service", "_upstream", "backend", "weight")
+    __slots__ = (
+        "_counter", "_features", "_how", "_hurry", "_known", "_patience", "_rule", "_service", "_upstream", "backend",
+        "weight",
+    )  # fmt: skip
 
     def __init__(
-        self, backend: Backend, upstream: Upstream, features: Features = PLAIN, before: "BackendProxy | None" = None
+        self,
+        backend: Backend,
+        upstream: Upstream,
+        features: Features = PLAIN,
+        before: "BackendProxy | None" = None,
+        rule: str = "",
     ) -> None:
         self.backend = backend
         self.weight = backend.weight
         self._upstream = upstream
         self._features = features
+        self._rule = rule
+        self._counter = upstream.counter if rule else None
         self._how = how_to(backend)
         self._patience, self._hurry = PATIENCE, HURRY
         if features.limit is not None:
@@ -135,28 +148,33 @@ class BackendProxy:
         retries = 0
         if endpoint is None:
             endpoint = least_loaded(endpoints)
+        load: Load | None = None
+        if self._counter is not None:
+            load = self._counter.load(record.port, self._rule, backend.name)
         while True:
             record.endpoint = endpoint.name
             endpoint.in_flight += 1
+            endpoint.requests += 1
+            if load is not None:
+                load.in_flight += 1
             left = retries < retry.attempts
             try:
                 if await forwarding.run(upstream.transport, endpoint, timeouts, retry.codes if left else ()):
                     return
             except (BadGateway, UpstreamTimeout) as error:
-                if isinstance(error, ConnectFailed):
-                    endpoint.unreachable()
-                else:
-                    endpoint.failed()
+                record.ejections += endpoint.unreachable() if isinstance(error, ConnectFailed) else endpoint.failed()
                 if not left or forwarding.started or not forwarding.repeatable:
                     raise
                 if not retry.takes(error, scope.get("method", "GET")) or not (retry.asked or len(fresh) > 1):
                     raise
             except asyncio.CancelledError:
                 if forwarding.whole and not forwarding.started and is_overdue(scope):
-                    endpoint.failed()
+                    record.ejections += endpoint.failed()
                 raise
             finally:
                 endpoint.in_flight -= 1
+                if load is not None:
+                    load.in_flight -= 1
             fresh = [other for other in fresh if other is not endpoint]
             record.retries += 1
             pause = retry.pause(retries, elsewhere=bool(fresh))

@@ -134,7 +134,8 @@ class Forwarding:
                 endpoint.pool, scope["method"], target, fields, body, timeouts, direct, inform=inform
             )
             status = exchange.status
-            endpoint.answered(status)
+            endpoint.duration_ns += exchange.answered_at - started
+            self._record.ejections += endpoint.answered(status)
             self._record.origin_status = exchange.status
             self._record.origin_fields = exchange.fields
             self._record.origin_duration_ns = exchange.answered_at - started

@@ -12,6 +12,7 @@ from app.upstream.health import Endpoint
 from middleware.errors import BadRequest, NoValidBackend
 from middleware.observe import ObserveMiddleware
 from middleware.record import RequestRecord, record_of
+from middleware.scope import SERVED_PORT
 from routes.table.types import Rule
 
 #: Where a request that could not be forwarded on the spot keeps who chose what for it: a proxy, backend and endpoint.
@@ -32,9 +33,10 @@ class RuleProxy:
         self._name = rule.name
         known = {} if before is None else {proxy.backend.name: proxy for proxy in before.backends}
         self.backends: tuple[BackendProxy, ...] = tuple(
-            BackendProxy(backend, upstream, features, known.get(backend.name)) for backend in rule.backends
+            BackendProxy(backend, upstream, features, known.get(backend.name), rule.name) for backend in rule.backends
         )
         self._selector = WeightedSelector(self.backends)
+        self._counter = upstream.counter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve an ``http`` or ``websocket`` scope.
@@ -72,7 +74,10 @@ class RuleProxy:
                 endpoint = least_loaded(endpoints)
                 connection = endpoint.pool.take()
                 if connection is not None:
-                    direct = Direct(cycle, endpoint, observe)
+                    load = None
+                    if (counter := self._counter) is not None:
+                        load = counter.load(scope.get(SERVED_PORT), self._name, backend.name)
+                    direct = Direct(cycle, endpoint, observe, load)
                     try:
                         direct.start(connection, target_of(scope), bodiless(fields), self._name, backend.name)
                     except BadRequest:

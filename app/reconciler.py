@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
+from app.journal import Journal, What
+from app.notes import Notes
 from app.providers.base import Change, Provider
 from app.proxy import RuleProxy
 from routes.graph.certificates import last_good
@@ -45,7 +48,7 @@ class State:
 
 
 class Reconciler:
-    """Follows a provider and calls ``swap`` with each new state.
+    """Follows a provider and calls ``swap`` with each new state; what came of each change is in ``journal``.
 
     A state is built from values alone, beside the event loop if it takes long; nothing of it is served before it is
     whole. Changes that come meanwhile are built together afterwards.
@@ -57,11 +60,14 @@ class Reconciler:
         options: Options,
         make: Callable[[Rule, RuleProxy | None], RuleProxy],
         swap: Callable[[State], Awaitable[None]],
+        journal: Journal | None = None,
     ) -> None:
         self._provider = provider
         self._options = options
         self._make = make
         self._swap = swap
+        self._journal = Journal() if journal is None else journal
+        self._notes = Notes(self._journal)
         self._turn = asyncio.Lock()
         # Set where there is news of the sockets.
         self._told = asyncio.Event()
@@ -107,20 +113,28 @@ class Reconciler:
 
     async def _reconcile(self, change: Change) -> None:
         async with self._turn:
-            snapshot = self._snapshot.without(change.deletes).with_(change.upserts)
+            before = self._snapshot
+            snapshot = before.without(change.deletes).with_(change.upserts)
             if change.unread is not None:
                 snapshot = snapshot.knowing(change.unread)
             keys = {*change.deletes, *(resource.key for resource in change.upserts)}
             self._snapshot = snapshot
             if change.problems is not None:
                 self._reported = change.problems
+            began = time.perf_counter()
             try:
                 state = await self._built(keys)
-            except Exception:
+            except Exception as error:
+                self._journal.built(time.perf_counter() - began, f"{type(error).__name__}; the log has more")
                 # Some of what it keeps may be of this change and some not. The next change is built from nothing.
                 self._builder = _Builder(self._options, self._make, self._builder.compiler.handlers)
                 raise
+            self._journal.built(time.perf_counter() - began)
             await self._swap(state)
+            what: dict[Key, What] = dict.fromkeys((key for key in change.deletes if before.get(key)), "removed")
+            for resource in change.upserts:
+                what[resource.key] = "added" if before.get(resource.key) is None else "changed"
+            self._notes.changed(what, state.changed, state.graph, state.served)
             self._sockets = replace(self._sockets, certificates=last_good(state.graph))
             await self._log(state)
 
@@ -135,6 +149,7 @@ class Reconciler:
         """Say what is new among the problems, and what has been mended."""
         problems = set(state.problems)
         new = [problem for problem in state.problems if problem not in self._logged]
+        self._notes.problems(new, list(self._logged - problems))
         for problem in await located(self._provider, new):
             level = logging.ERROR if problem.severity is Severity.ERROR else logging.WARNING
             logger.log(level, "%s", problem)

@@ -21,6 +21,7 @@ from app.listeners.http import GatewayProtocol
 from app.listeners.manager import Listeners
 from app.listeners.places import as_set
 from app.listeners.server import SocketlessConfig, Sockets, bound_port, reason
+from app.observability.counting import Counter
 from app.providers.base import Provider
 from app.providers.file import FileProvider
 from app.proxy import RuleProxy
@@ -58,10 +59,12 @@ class Runtime:
     """Reads the objects, follows their changes, and holds what is served: ``table``, read once by each request.
 
     ``extensions`` are the filters that ExtensionRefs may lead to: the installed ones and those given as ``filters``.
+    ``counter`` counts the requests, where anybody does.
     """
 
-    def __init__(self, settings: Settings, filters: Extensions | None = None) -> None:
+    def __init__(self, settings: Settings, filters: Extensions | None = None, counter: Counter | None = None) -> None:
         self.settings = settings
+        self._counter = counter
         self.extensions = installed(filters)
         self.loop = asyncio.get_running_loop()
         self.table: RoutingTable[RuleProxy] = _EMPTY
@@ -95,12 +98,14 @@ class Runtime:
                 provider = FileProvider(self.settings.manifests, extensions=options.extensions)
             transport = await self._stack.enter_async_context(UpstreamTransport())
             key = self.settings.session_key.get_secret_value().encode() or common_key()
-            upstream = Upstream(transport, Endpoints(self._resolver, transport), key, self.extensions, services)
+            upstream = Upstream(
+                transport, Endpoints(self._resolver, transport), key, self.extensions, services, self._counter
+            )
 
             def proxy(rule: Rule, before: RuleProxy | None) -> RuleProxy:
                 return serve(rule, upstream, before)
 
-            reconciler = self._reconciler = Reconciler(provider, options, proxy, self._swap)
+            reconciler = self._reconciler = Reconciler(provider, options, proxy, self._swap, self.journal)
             if self._cluster is not None:
                 await self._cluster.load()
             await reconciler.load()

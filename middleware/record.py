@@ -17,6 +17,8 @@ class RequestRecord:
     zero says that the request never came so far.
     """
 
+    port: object = None
+    """The port of a Gateway that it came by, None where that is not known."""
     route: str = ""
     """The route and rule that matched, as shown to people: ``default/http-app-1[0]``."""
     backend: str = ""
@@ -31,6 +33,8 @@ class RequestRecord:
     """The header fields that the endpoint gave, with names in lower case."""
     retries: int = 0
     """How often the request was sent again."""
+    ejections: int = 0
+    """How many endpoints it was the last straw for, so that they are passed over for a while."""
     tunnel_received: int = 0
     """Bytes that a WebSocket carried from the client where no middleware sees its messages."""
     tunnel_sent: int = 0

@@ -11,6 +11,9 @@ TARGET_PATH: Final = "moongate.path"
 #: Which of the Gateway's ports the request came to, by the number in the Gateway's ``listeners``.
 LISTENER_PORT: Final = "moongate.port"
 
+#: The same as the port's key in the routing table, by which requests are counted.
+SERVED_PORT: Final = "moongate.served_port"
+
 #: The names, in lower case with dashes, of fields that filters have the say in: none may come behind the body instead,
 #: where a backend would put it to those of the head.
 DECIDED: Final = "moongate.decided"

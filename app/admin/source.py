@@ -9,6 +9,7 @@ from app.observability.numbers import Numbers
 from app.proxy import RuleProxy
 from app.reconciler import State
 from app.settings import Settings
+from app.view.memory import Memory
 from routes.resources.meta import Key
 from routes.table.types import PortKey
 
@@ -19,6 +20,7 @@ class Source:
 
     ``state`` is None before the first objects are there. ``proxies`` gives those that serve a route's rules, ``bound``
     the port of this machine that is open for a Gateway's, where there is one. ``serving``: see ``/ping``.
+    ``memory`` keeps what was made of the present state.
     """
 
     settings: Settings
@@ -28,4 +30,5 @@ class Source:
     bound: Callable[[], Mapping[PortKey, int]]
     numbers: Numbers | None
     journal: Journal
+    memory: Memory = field(default_factory=Memory)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))

@@ -1,8 +1,12 @@
 """What has been counted of requests, for whoever shows it: metrics, the dashboard, the API."""
 
-from collections.abc import Mapping
+from collections import Counter as Multiset
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Protocol
+
+from app.observability.counting import Counter, Load, LoadKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +46,78 @@ class Numbers(Protocol):
 
     def connections(self) -> Mapping[str, int]:
         """Open connections of clients, by the port of a Gateway."""
+
+
+class Counted:
+    """The :class:`Numbers` of a counter and, with several workers, of what ``others`` have counted.
+
+    ``clients`` gives open connections by the port's name and the protocol.
+    """
+
+    def __init__(
+        self,
+        counter: Counter,
+        clients: Callable[[], Mapping[tuple[str, str], int]],
+        others: Callable[[], Mapping[LoadKey, Load]] = dict,
+    ) -> None:
+        self._counter = counter
+        self._clients = clients
+        self._others = others
+
+    def total(self) -> Totals:
+        """Of all requests."""
+        return self._sum(load for _, load in self._loads())
+
+    def ports(self) -> Mapping[str, Totals]:
+        """Of each port of a Gateway that requests came by."""
+        found: dict[object, list[Load]] = {}
+        for (port, _, _), load in self._loads():
+            if port is not None:
+                found.setdefault(port, []).append(load)
+        named: dict[str, list[Load]] = {}
+        for port, loads in found.items():
+            named.setdefault(str(port), []).extend(loads)
+        return {name: self._sum(loads) for name, loads in named.items()}
+
+    def rule(self, name: str) -> Totals:
+        """Of a rule."""
+        return self._sum(load for (_, rule, _), load in self._loads() if rule == name)
+
+    def rule_backends(self, name: str) -> Mapping[str, Totals]:
+        """Of each backend of a rule."""
+        found: dict[str, list[Load]] = {}
+        for (_, rule, backend), load in self._loads():
+            if rule == name and backend:
+                found.setdefault(backend, []).append(load)
+        return {backend: self._sum(loads) for backend, loads in found.items()}
+
+    def connections(self) -> Mapping[str, int]:
+        """Of each port that has any."""
+        found: Multiset[str] = Multiset()
+        for (port, _), number in self._clients().items():
+            found[port] += number
+        return found
+
+    def _loads(self) -> Iterable[tuple[LoadKey, Load]]:
+        yield from self._counter.loads.items()
+        yield from self._others().items()
+
+    def _sum(self, loads: Iterable[Load]) -> Totals:
+        classes: Multiset[int] = Multiset()
+        buckets = [0] * (len(self._counter.buckets) + 1)
+        requests = duration = received = sent = in_flight = retries = 0
+        for load in loads:
+            in_flight += load.in_flight
+            retries += load.retries
+            for (_, _, status), cell in load.cells.items():
+                count = 0
+                for index, number in enumerate(cell.buckets):
+                    if number:
+                        count += number
+                        buckets[index] += number
+                requests += count
+                classes[status // 100] += count
+                duration += cell.duration
+                received += cell.received
+                sent += cell.sent
+        return Totals(requests, dict(classes), duration, tuple(accumulate(buckets)), received, sent, in_flight, retries)

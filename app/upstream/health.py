@@ -47,6 +47,9 @@ class Endpoint:
     ``in_flight``: how many requests are under way. ``settled``: it is neither ejected nor on trial nor warming up, as
     nearly all are nearly always: nothing else has to be looked at. ``ejected_until``, in seconds of ``clock``: it is
     passed over until then, and afterwards on trial; 0 where it is neither. ``reachable``: connections can be had.
+
+    Counted while requests are: ``requests`` that were sent, and ``duration_ns``, the sum of how long they waited for
+    the head of an answer. ``failures`` and ``ejections`` are all that there were.
     """
 
     address: Address
@@ -57,6 +60,10 @@ class Endpoint:
     ejected_until: float = 0.0
     clock: Callable[[], float] = time.monotonic
     name: str = field(init=False)
+    requests: int = 0
+    duration_ns: int = 0
+    failures: int = 0
+    ejections: int = 0
     #: Failures in a row, and ejections that have not been made up for.
     _failures: int = 0
     _ejections: int = 0
@@ -68,28 +75,32 @@ class Endpoint:
     def __post_init__(self) -> None:
         self.name = str(self.address)
 
-    def answered(self, status: int) -> None:
-        """The head of an answer with ``status`` has come."""
+    def answered(self, status: int) -> bool:
+        """The head of an answer with ``status`` has come. Answers, as the next two, whether that ejects it."""
         if status in FAILURES:
-            self.failed()
-        elif self._failures or self._on_trial:
+            return self.failed()
+        if self._failures or self._on_trial:
             self._failures = 0
             self.reachable = True
             if self._on_trial:
                 self._on_trial = False
                 self.ejected_until = 0.0
                 self.warm_up()
+        return False
 
-    def failed(self) -> None:
+    def failed(self) -> bool:
         """A request that was sent got no good answer: a broken connection, none that is HTTP, a time-out."""
+        self.failures += 1
         self._failures += 1
         if self._failures >= BURST or self._on_trial:
-            self._eject()
+            return self._eject()
+        return False
 
-    def unreachable(self) -> None:
+    def unreachable(self) -> bool:
         """No connection could be had."""
+        self.failures += 1
         self.reachable = False
-        self._eject()
+        return self._eject()
 
     def warm_up(self) -> None:
         """Let the share of requests grow from now on."""
@@ -113,14 +124,16 @@ class Endpoint:
             self.ejected_until = now + TRIAL
         return self
 
-    def _eject(self) -> None:
+    def _eject(self) -> bool:
         """Also tells of requests that were sent before the ejection; these are old news and make it no longer."""
         if self.ejected_until and not self._on_trial:
-            return
+            return False
         now = self.clock()
         if not self._on_trial:
             self._ejections = max(0, self._ejections - int((now - self._since) / RECOVERY))
         self._on_trial = self.settled = False
         self._failures = 0
+        self.ejections += 1
         self._ejections += 1
         self.ejected_until = now + min(EJECTION * 2 ** (self._ejections - 1), MAX_EJECTION)
+        return True

@@ -145,7 +145,7 @@ class RuleView:
 
 @dataclass(frozen=True, slots=True)
 class RouteSummary:
-    """A route in a list of thousands: cheap to make."""
+    """A route in a list of thousands. ``text`` is for searching: name, hostnames and backends in lower case."""
 
     id: str
     name: str
@@ -157,6 +157,7 @@ class RouteSummary:
     rules: int
     health: Health
     problem: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ class WebSocketForwarding:
                 endpoint.pool, "GET", self._target, fields, None, timeouts, upgrade=True
             )
             status = exchange.status
-            endpoint.answered(status)
+            self._record.ejections += endpoint.answered(status)
             self._record.origin_status = exchange.status
             self._record.origin_fields = exchange.fields
             self._record.origin_duration_ns = time.perf_counter_ns() - started
