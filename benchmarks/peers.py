@@ -36,8 +36,8 @@ _INSTALL = "python -m benchmarks.install"
 @dataclass(frozen=True, slots=True)
 class Peer:
     """A proxy. ``find`` gives its program where it is installed, ``configure`` the command that serves a place,
-    ``version`` what to ask for its version. ``lacks`` says which fronts and loads it cannot do, and why. ``settings`` are
-    variables of its environment; ``small_only``: it is there to be held against another, in rows of small answers."""
+    ``version`` what to ask for its version. ``lacks`` says which fronts and loads it cannot do, and why. ``settings``
+    are variables of its environment; ``small_only``: it is held against another, in rows of small answers."""
 
     name: str
     find: Callable[[], str | None]

@@ -12,15 +12,20 @@ TE_TRAILERS = (b"te", b"trailers")
 
 
 class KeptFields(Fields):
-    """Fields that are those of many requests, with what was made of them: see :func:`bodiless`."""
+    """Fields that are those of many requests or answers, with what was made of them: see :func:`bodiless`.
 
-    __slots__ = ("forwarded", "lines")
+    Nobody changes them.
+    """
+
+    __slots__ = ("answer", "forwarded", "lines")
 
     def __init__(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
         super().__init__(fields)
         self.forwarded: KeptFields | None = None
         #: From the end of the request line on, as HTTP/1.1 sends them.
         self.lines: bytes | None = None
+        #: The answer that is relayed with them: its fields, its length, and its head as HTTP/1.1 sends it.
+        self.answer: tuple[Sequence[tuple[bytes, bytes]], int, bytes] | None = None
 
 
 _NEVER_TRAILING = HOP_BY_HOP | {
