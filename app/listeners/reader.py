@@ -14,7 +14,7 @@ import httptools
 
 from app.listeners.cycle import KnownFields
 from app.listeners.target import Fields, check_host, split_target
-from app.upstream.fields import head_size, takes_trailers
+from app.upstream.fields import head_size, takes_trailers, worth_remembering
 from app.websocket.handshake import names_websocket
 from middleware.errors import BadRequest, HeadTooLarge, NotImplementedHere, TargetTooLong
 
@@ -98,6 +98,8 @@ class RequestReader:
         #: The fields of the request that is told of, if they were those of an earlier one; and those to look out for.
         self.known: KnownFields | None = None
         self._remembered: KnownFields | None = None
+        #: How many there were in a row that were not known.
+        self._missed = 0
         # Whether all that has come is whole requests, so that the parser is at the beginning of one; whether the last
         # one is whole; and its fields, if such a head can stand behind any plain request line.
         self._between = True
@@ -159,7 +161,9 @@ class RequestReader:
             raise HeadTooLarge if self.in_head else BadRequest("too much around the pieces of the body")
         self._between = self._whole and data.endswith(b"\r\n\r\n")
         if between and self._between and self._plain is not None:
-            self._remember(data, self._plain)
+            self._missed += 1
+            if worth_remembering(self._missed):
+                self._remember(data, self._plain)
 
     def close(self) -> None:
         """Let go of the parser, which holds this reader as the reader holds it."""
@@ -260,6 +264,7 @@ class RequestReader:
         if line is None:
             return False
         self._sink.on_begin()
+        self._missed = 0
         self.known = known
         self.takes_trailers = known.takes_trailers
         path, _, query = line[2].partition(b"?")

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 import httptools
 
-from app.upstream.fields import Fields, KeptFields, head_size
+from app.upstream.fields import Fields, KeptFields, head_size, worth_remembering
 
 #: More than any real head has; a backend that sends more is broken or hostile.
 MAX_HEAD = 256 * 1024
@@ -114,6 +114,8 @@ class HttptoolsCodec:
         #: Whether all that has come is whole responses, so that the parser is at the beginning of one.
         self._between = True
         self._known: _KnownHead | None = None
+        #: How many there were in a row that did not begin with it.
+        self._missed = 0
 
     def expect(self, method: str, *, upgrade: bool = False) -> None:
         self._expecting = True
@@ -149,7 +151,9 @@ class HttptoolsCodec:
         if self._left and self._in_body:
             self._parsing = False
         elif between and self._between and self._delimited and not self._chunked:
-            self._remember(data)
+            self._missed += 1
+            if worth_remembering(self._missed):
+                self._remember(data)
 
     def eof(self) -> None:
         if self._in_body and not self._delimited:
@@ -239,6 +243,7 @@ class HttptoolsCodec:
         left = known.length - len(body)
         if left < 0 or not self._expecting or self._head_only or self._upgrade:
             return False
+        self._missed = 0
         self._status = known.status
         self._fields = []
         self._in_body = self._delimited = True

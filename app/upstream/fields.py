@@ -28,6 +28,14 @@ class KeptFields(Fields):
         self.answer: tuple[Sequence[tuple[bytes, bytes]], int, bytes] | None = None
 
 
+def worth_remembering(missed: int) -> bool:
+    """Whether to remember a head, where as many in a row as ``missed`` were not the one remembered.
+
+    It costs something, for nothing where no two are alike: of such heads few are.
+    """
+    return missed <= 8 or missed % 32 == 0
+
+
 _NEVER_TRAILING = HOP_BY_HOP | {
     # framing and form of the body
     b"content-encoding", b"content-length", b"content-range", b"content-type",
