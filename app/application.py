@@ -28,7 +28,7 @@ from app.observability.logs import AccessLines, access_log, reopening
 from app.proxy import RuleProxy
 from app.runtime import Runtime, StartError
 from app.settings import Settings, complaint
-from app.upstream.fields import Fields
+from app.upstream.fields import Fields, KeptFields
 from middleware.answer import CYCLE
 from middleware.errors import BadRequest, ErrorMiddleware, GatewayError, Misdirected, NoRoute
 from middleware.extension import Extensions
@@ -238,7 +238,7 @@ class Gateway(Starlette):
             return False
         scope = cycle.scope
         # What a rule asks of the fields is asked of those that it would get by way of the ASGI call.
-        fields = self._forwarded.fields(scope)
+        fields = self._said(cycle, self._forwarded)
         if self._request_ids is not None:
             fields = self._identified(cycle, fields, self._request_ids)
         try:
@@ -246,6 +246,15 @@ class Gateway(Starlette):
         except GatewayError:
             return False
         return proxy is not None and proxy.at_once(cycle, fields, self._told)
+
+    def _said(self, cycle: Cycle, forwarded: ForwardedMiddleware) -> Fields:
+        """The request's fields with what we say to them, which is the same for all requests that come alike."""
+        known = cycle.known
+        if known is None:
+            return forwarded.fields(cycle.scope)
+        if known.said is None:
+            known.said = KeptFields(forwarded.fields(cycle.scope))
+        return known.said
 
     def _identified(self, cycle: Cycle, fields: Fields, ids: RequestIdMiddleware) -> Fields:
         """``fields`` with the request's id, which it keeps where it has to go by way of the ASGI call after all."""

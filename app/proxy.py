@@ -7,7 +7,7 @@ from app.direct import Direct
 from app.forwarding import target_of
 from app.listeners.cycle import Cycle
 from app.upstream.balancer import WeightedSelector, least_loaded
-from app.upstream.fields import Fields, forwarded
+from app.upstream.fields import Fields, bodiless
 from app.upstream.health import Endpoint
 from middleware.errors import BadRequest, NoValidBackend
 from middleware.observe import ObserveMiddleware
@@ -75,7 +75,7 @@ class RuleProxy:
                 if connection is not None:
                     direct = Direct(cycle, endpoint, observe, proxy.load_for(scope.get(SERVED_PORT)))
                     try:
-                        direct.start(connection, target_of(scope), forwarded(fields)[0], self._name, backend.name)
+                        direct.start(connection, target_of(scope), bodiless(fields), self._name, backend.name)
                     except BadRequest:
                         pass  # is raised once more where it is answered
                     else:

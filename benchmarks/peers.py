@@ -1,4 +1,8 @@
-"""The proxies that are compared, each with one worker, no access log, and the forwarded fields that Moongate sets."""
+"""The proxies that are compared, each with one worker, no access log, and the forwarded fields that Moongate sets.
+
+Moongate counts requests, as it does unless told not to, and as Envoy does. What that costs, and what the access log and
+tracing do, is seen from Moongate with other settings beside it.
+"""
 
 import os
 import re
@@ -14,7 +18,7 @@ from benchmarks import programs, pythons
 from benchmarks.install import CACHE, program
 from benchmarks.measure import PROXY_CPUS, run_on
 from benchmarks.place import Place
-from benchmarks.rows import Front, Load, Row
+from benchmarks.rows import SMALL, Front, Load, Row
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,7 +36,8 @@ _INSTALL = "python -m benchmarks.install"
 @dataclass(frozen=True, slots=True)
 class Peer:
     """A proxy. ``find`` gives its program where it is installed, ``configure`` the command that serves a place,
-    ``version`` what to ask for its version. ``lacks`` says which fronts and loads it cannot do, and why."""
+    ``version`` what to ask for its version. ``lacks`` says which fronts and loads it cannot do, and why. ``settings``
+    are variables of its environment; ``small_only``: it is held against another, in rows of small answers."""
 
     name: str
     find: Callable[[], str | None]
@@ -42,6 +47,8 @@ class Peer:
     lacks: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
     h2c_apart: bool = False  # HTTP/2 without TLS needs a port of its own
+    settings: Mapping[str, str] = field(default_factory=dict)
+    small_only: bool = False
 
     def start(self, program: str, place: Place) -> subprocess.Popen[bytes]:
         """Start it, with its words in the file ``log`` of its folder."""
@@ -52,6 +59,7 @@ class Peer:
             "GOMAXPROCS": "1",  # Go's word for one worker
             "XDG_CONFIG_HOME": home,
             "XDG_DATA_HOME": home,
+            **self.settings,
         }
         with (place.folder / "log").open("wb") as log:
             pin = partial(run_on, PROXY_CPUS)
@@ -59,6 +67,8 @@ class Peer:
 
     def cannot(self, row: Row) -> str | None:
         """Why it cannot do a row, if that is known beforehand."""
+        if self.small_only and (row.load is not Load.GET or row.size != SMALL or row.hosts > 1):
+            return "of interest with small answers"
         return (
             self.lacks.get(row.front)
             or self.lacks.get(row.load)
@@ -86,10 +96,24 @@ def _envoy() -> str | None:
     return next(map(str, (CACHE / "programs").glob("lib/python*/site-packages/envoy/_bin/envoy")), None)
 
 
+def _moongate(name: str, **settings: str) -> Peer:
+    return Peer(
+        name,
+        lambda: sys.executable,
+        programs.moongate,
+        _package("moongate"),
+        settings=settings,
+        small_only=bool(settings),
+    )
+
+
 #: Moongate first, the one that ratios are taken to second.
 PEERS: Sequence[Peer] = (
-    Peer("moongate", lambda: sys.executable, programs.moongate, _package("moongate")),
+    _moongate("moongate"),
     Peer("envoy", _envoy, programs.envoy, _says("--version")),
+    _moongate("without-metrics", MOONGATE_METRICS="off"),
+    _moongate("json-log", MOONGATE_ACCESS_LOG="json", MOONGATE_ACCESS_LOG_FILE="/dev/null"),
+    _moongate("tracing", MOONGATE_TRACING="otlp", OTEL_TRACES_SAMPLER="always_off"),
     Peer(
         "nginx",
         lambda: shutil.which("nginx"),

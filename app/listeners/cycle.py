@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from starlette.types import ASGIApp, Message, Scope
 
+from app.upstream.fields import KeptFields
 from middleware.answer import CYCLE
 from middleware.errors import GatewayError
 
@@ -64,6 +65,22 @@ class Runner(Protocol):
         """Call ``app``."""
 
 
+class KnownFields:
+    """The fields of a request whose client sends them with one request after the other, byte by byte the same.
+
+    ``lines`` are these bytes, from the end of the request line on. ``said`` is for whoever adds the same to them each
+    time.
+    """
+
+    __slots__ = ("fields", "lines", "said", "takes_trailers")
+
+    def __init__(self, lines: bytes, fields: Fields, *, takes_trailers: bool) -> None:
+        self.lines = lines
+        self.fields = fields
+        self.takes_trailers = takes_trailers
+        self.said: KeptFields | None = None
+
+
 class Cycle:
     """A request and its response. The connection fills in the request; the application takes it and answers.
 
@@ -76,7 +93,7 @@ class Cycle:
 
     __slots__ = (
         "_announced", "_body", "_connection", "_ended", "_parts", "_waiter", "_waiting", "adds", "asked_to_continue",
-        "complete", "disconnected", "fields", "head_only", "on_disconnect", "on_writable", "received",
+        "complete", "disconnected", "fields", "head_only", "known", "on_disconnect", "on_writable", "received",
         "request_complete", "running", "scope", "sent", "started", "status", "task", "trailers", "trailers_wanted",
     )  # fmt: skip
 
@@ -84,6 +101,8 @@ class Cycle:
         self._connection = connection
         self.scope = scope
         self.head_only = scope["method"] == "HEAD"
+        #: Where its fields are those of an earlier request of the connection: what was made of them then.
+        self.known: KnownFields | None = None
         #: What :meth:`run` runs in, once it has had to wait.
         self.task: asyncio.Task[None] | None = None
         self.running = False

@@ -140,6 +140,7 @@ class GatewayProtocol(SerialProtocol):
         }
         cycle = self._reading = Http1Cycle(self, scope, keep_alive=keep_alive, expects=expects)
         cycle.trailers_wanted = self._reader.takes_trailers
+        cycle.known = self._reader.known
         self._awaits_head = False
         self._clock.rest()
         if self._current is None:

@@ -2,14 +2,19 @@
 
 httptools (llhttp, the parser of Node.js) splits the bytes and refuses most of what is malformed; what it leaves to its
 user is checked here: limits, versions, transfer codings, the target and the host.
+
+Clients send the same fields with request after request. Where all that follows a plain request line is, byte by byte,
+what was read and found good behind the last one, and nothing else has come, it is not read again.
 """
 
+import re
 from typing import Final, Protocol
 
 import httptools
 
+from app.listeners.cycle import KnownFields
 from app.listeners.target import Fields, check_host, split_target
-from app.upstream.fields import head_size, takes_trailers
+from app.upstream.fields import head_size, takes_trailers, worth_remembering
 from app.websocket.handshake import names_websocket
 from middleware.errors import BadRequest, HeadTooLarge, NotImplementedHere, TargetTooLong
 
@@ -19,7 +24,11 @@ MAX_HEAD: Final = 64 * 1024
 MAX_FIELDS: Final = 100
 #: Bytes without a whole field or a piece of a body in them: of a head that does not end, of trailers, of extensions.
 MAX_UNFRAMED: Final = 2 * MAX_HEAD
+#: Bytes of a head that is remembered.
+MAX_KNOWN: Final = 4 * 1024
 
+#: A request line in which nothing but the target is left to read: what it asks for is a path, and needs no body.
+_PLAIN_LINE: Final = re.compile(rb"(GET|HEAD|OPTIONS|POST|PUT|PATCH|DELETE) (/[!$-;=?-\[\]-~]*) HTTP/1\.1")
 
 _NOTED: Final = frozenset({b"host", b"transfer-encoding", b"content-length", b"expect", b"te"})
 
@@ -86,6 +95,16 @@ class RequestReader:
         self._unframed = 0
         #: Bytes that the parser has at this moment.
         self._chunk = 0
+        #: The fields of the request that is told of, if they were those of an earlier one; and those to look out for.
+        self.known: KnownFields | None = None
+        self._remembered: KnownFields | None = None
+        #: How many there were in a row that were not known.
+        self._missed = 0
+        # Whether all that has come is whole requests, so that the parser is at the beginning of one; whether the last
+        # one is whole; and its fields, if such a head can stand behind any plain request line.
+        self._between = True
+        self._whole = False
+        self._plain: Fields | None = None
         # A head that asks for another protocol ends httptools' reading. To read on, a parser of its own gets the
         # request's framing once more.
         self._upgrading = False
@@ -116,6 +135,10 @@ class RequestReader:
         if self._websocket is not None:
             self._sink.on_early(data)
             return
+        between, self._between = self._between, False
+        if between and self._is_known(data):
+            return
+        self.known = None
         rest = data
         while rest:
             self._chunk = len(rest)
@@ -136,6 +159,11 @@ class RequestReader:
                 break
         if self._unframed > MAX_UNFRAMED + len(data):
             raise HeadTooLarge if self.in_head else BadRequest("too much around the pieces of the body")
+        self._between = self._whole and data.endswith(b"\r\n\r\n")
+        if between and self._between and self._plain is not None:
+            self._missed += 1
+            if worth_remembering(self._missed):
+                self._remember(data, self._plain)
 
     def close(self) -> None:
         """Let go of the parser, which holds this reader as the reader holds it."""
@@ -150,6 +178,8 @@ class RequestReader:
         self._framing, self._expects, self.takes_trailers, self._host = None, False, False, -1
         self._unframed = 0
         self.in_head = True
+        self._whole = False
+        self._plain = None
         self._sink.on_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -198,6 +228,9 @@ class RequestReader:
                     raise BadRequest("a WebSocket handshake is a GET without a body")
                 self._websocket = (path, query)
                 return
+        keep_alive = version == "1.1" and parser.should_keep_alive()
+        if keep_alive and framing is None and not self._expects and authority is None and not self._upgrading:
+            self._plain = fields.copy()  # the application's are its own
         self._fields = []  # What comes behind the body must never come among the fields of the head.
         self._sink.on_head(
             method,
@@ -205,7 +238,7 @@ class RequestReader:
             path,
             query,
             fields,
-            keep_alive=version == "1.1" and parser.should_keep_alive(),
+            keep_alive=keep_alive,
             has_body=has_body,
             # A client of HTTP/1.0 does not know the interim answer.
             expects=self._expects and version == "1.1",
@@ -217,9 +250,45 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         if not self._upgrading:
+            self._whole = self._parser.should_keep_alive()
             self._sink.on_end(self._fields)
 
     # Inside
+
+    def _is_known(self, data: bytes) -> bool:
+        """Tell of the one request that ``data`` is, if its fields are known. It comes between two others."""
+        known = self._remembered
+        if known is None or not data.endswith(known.lines) or len(data) > MAX_TARGET:
+            return False
+        line = _PLAIN_LINE.fullmatch(data, 0, len(data) - len(known.lines))
+        if line is None:
+            return False
+        self._sink.on_begin()
+        self._missed = 0
+        self.known = known
+        self.takes_trailers = known.takes_trailers
+        path, _, query = line[2].partition(b"?")
+        self._sink.on_head(
+            line[1].decode("ascii"),
+            "1.1",
+            path,
+            query,
+            list(known.fields),
+            keep_alive=True,
+            has_body=False,
+            expects=False,
+        )
+        self._between = True
+        self._sink.on_end([])
+        return True
+
+    def _remember(self, data: bytes, fields: Fields) -> None:
+        """``data`` is heads of requests without a body. If it is one: its fields may come again."""
+        start = data.find(b"\r\n")
+        if len(data) > MAX_KNOWN or data.find(b"\r\n\r\n") != len(data) - 4:
+            return
+        if _PLAIN_LINE.fullmatch(data, 0, start) is not None:
+            self._remembered = KnownFields(data[start:], fields, takes_trailers=self.takes_trailers)
 
     def _note(self, field: tuple[bytes, bytes]) -> None:
         """A field of the head that decides how the request is read."""

@@ -7,6 +7,7 @@ from starlette.types import Scope
 
 from app.listeners.answers import NO_BODY, answer_fields, with_added
 from app.listeners.cycle import Cycle, Fields
+from app.upstream.fields import KeptFields
 from middleware.date import date_field
 
 if TYPE_CHECKING:
@@ -75,6 +76,14 @@ class Http1Cycle(Cycle):
         self._h1.write(_block(b"HTTP/1.1 %d %b" % (status, _phrase(status).encode()), fields))
 
     def respond(self, status: int, fields: Fields, *, relayed: bool = False) -> None:
+        usual = relayed and not (self.adds or self.close or self.head_only or self._h1.draining)
+        usual = usual and (self.request_complete or not self.asked_to_continue)
+        if usual and type(fields) is KeptFields and fields.answer is not None:
+            self.fields, self._left, head = fields.answer
+            self._parts = [head]
+            self.status = status
+            self.started = True
+            return
         status_line = _STATUS_LINES.get(status)
         if status_line is None:
             raise RuntimeError(f"{status} is not the status of a response")
@@ -100,6 +109,10 @@ class Http1Cycle(Cycle):
         if close:
             lines.append(b"connection: close")
         head = _joined(lines)
+        if usual and type(fields) is KeptFields and length is not None and not self._no_body:
+            # Without a Date of the backend's it has ours, which is of this second.
+            dated = any(name == b"date" for name, _ in fields)
+            fields.answer = (kept, length, head) if dated else None
         self.close = close
         self._left = None if self._no_body else length
         self._parts = [head]

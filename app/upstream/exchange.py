@@ -127,7 +127,7 @@ class Exchange(httpx2.AsyncByteStream):
     def on_head(self, status: int, fields: Fields) -> None:
         """The final response has begun."""
         self.status = status
-        self.fields = fields
+        self.fields = fields if self._cycle is not None else fields.copy()  # which others than we may change
         self.answered_at = time.perf_counter_ns()
         if self._watch is not None:
             self._watch.answered = True

@@ -10,6 +10,32 @@ Fields = list[tuple[bytes, bytes]]
 #: That a client takes trailers, the only thing of TE that is passed on: transfer codings end at each connection.
 TE_TRAILERS = (b"te", b"trailers")
 
+
+class KeptFields(Fields):
+    """Fields that are those of many requests or answers, with what was made of them: see :func:`bodiless`.
+
+    Nobody changes them.
+    """
+
+    __slots__ = ("answer", "forwarded", "lines")
+
+    def __init__(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        super().__init__(fields)
+        self.forwarded: KeptFields | None = None
+        #: From the end of the request line on, as HTTP/1.1 sends them.
+        self.lines: bytes | None = None
+        #: The answer that is relayed with them: its fields, its length, and its head as HTTP/1.1 sends it.
+        self.answer: tuple[Sequence[tuple[bytes, bytes]], int, bytes] | None = None
+
+
+def worth_remembering(missed: int) -> bool:
+    """Whether to remember a head, where as many in a row as ``missed`` were not the one remembered.
+
+    It costs something, for nothing where no two are alike: of such heads few are.
+    """
+    return missed <= 8 or missed % 32 == 0
+
+
 _NEVER_TRAILING = HOP_BY_HOP | {
     # framing and form of the body
     b"content-encoding", b"content-length", b"content-range", b"content-type",
@@ -79,6 +105,15 @@ def forwarded(fields: Sequence[tuple[bytes, bytes]]) -> tuple[Fields, int | None
     if announced:
         found += announced if length is None else [field for field in announced if field is TE_TRAILERS]
     return found, length, waits
+
+
+def bodiless(fields: Fields) -> Fields:
+    """What :func:`forwarded` passes on of a request without a body: made once of :class:`KeptFields`."""
+    if type(fields) is not KeptFields:
+        return forwarded(fields)[0]
+    if fields.forwarded is None:
+        fields.forwarded = KeptFields(forwarded(fields)[0])
+    return fields.forwarded
 
 
 def takes_trailers(te: bytes) -> bool:

@@ -9,7 +9,7 @@ from app.listeners.cycle import Cycle
 from app.upstream.body import Body
 from app.upstream.codec import HttptoolsCodec, ProtocolError, ResponseCodec
 from app.upstream.exchange import HIGH_WATER, Exchange
-from app.upstream.fields import TE_TRAILERS, Fields
+from app.upstream.fields import TE_TRAILERS, Fields, KeptFields
 from middleware.errors import BadGateway, BadRequest, GatewayError
 
 TE_LINE = b"\r\n%b\r\n" % b": ".join(TE_TRAILERS)
@@ -281,7 +281,14 @@ def request_head(method: str, target: bytes, fields: Fields, authority: bytes) -
     A client of HTTP/1.0 may have named no host, where HTTP/1.1 must (RFC 9112 §3.2): then it is ``authority``. TE is of
     this connection, and says so.
     """
-    lines = [b"%b %b HTTP/1.1" % (method.encode(), target), *map(b": ".join, fields), b"", b""]
+    first = b"%b %b HTTP/1.1" % (method.encode(), target)
+    kept = fields if type(fields) is KeptFields else None
+    if kept is not None and kept.lines is not None:
+        if b"\n" in first or b"\r" in first or b"\0" in first:
+            raise BadRequest("a line break in the request line")
+        return first + kept.lines
+    lines = [first, *map(b": ".join, fields), b"", b""]
+    ours = len(lines)
     head = b"\r\n".join(lines)
     if b"\r\nhost: " not in head:
         lines.insert(-2, b"host: " + authority)
@@ -291,4 +298,6 @@ def request_head(method: str, target: bytes, fields: Fields, authority: bytes) -
         head = b"\r\n".join(lines)
     if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
         raise BadRequest("a line break in a header field")
+    if kept is not None and len(lines) == ours:
+        kept.lines = head[len(first) :]
     return head
