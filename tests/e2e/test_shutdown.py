@@ -253,10 +253,9 @@ def test_what_takes_longer_than_the_grace_period_is_cut_off(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("run", [by_uvicorn, by_moongate])
-def test_the_grace_period_is_a_setting(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MOONGATE_DRAIN_TIMEOUT", "1")
+def test_the_grace_period_is_a_setting(tmp_path: Path, run: Run) -> None:
     halves = Halves()
-    with run_with(halves, tmp_path, run) as running, Connection(running.port) as waiting:
+    with run_with(halves, tmp_path, run, drain_timeout="1") as running, Connection(running.port) as waiting:
         waiting.begin("GET", "/slow", "whoami")
         wait_until(lambda: halves.slow)
         running.send(signal.SIGTERM)
