@@ -31,8 +31,9 @@ def chromium() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """A browser of the module's own: as long as there is one, its event loop runs, and nobody else's can."""
     path = chromium()
     if path is None:
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
