@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.configfile import ConfigFileError
 from app.direct import FAILURE
 from app.lifespan import lifespan_of
 from app.listeners.cycle import Cycle
@@ -24,10 +25,11 @@ from app.listeners.places import PORT, as_set
 from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
 from app.observability.counting import Counter
-from app.observability.logs import AccessLines, access_log, reopening
+from app.observability.logs import AccessLines, access_log
 from app.proxy import RuleProxy
 from app.runtime import Runtime, StartError
 from app.settings import Settings, complaint
+from app.signals import asking
 from app.upstream.fields import Fields, KeptFields
 from middleware.answer import CYCLE
 from middleware.errors import BadRequest, ErrorMiddleware, GatewayError, Misdirected, NoRoute
@@ -135,12 +137,12 @@ class Gateway(Starlette):
     async def serving(self) -> AsyncIterator[None]:
         """The gateway's life as a server's own application: with its sockets, if it is to open any."""
         server = running_server() if self._opens_listeners else None
-        ours: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-        if server is not None:
-            adopt(server)
-            ours = reopening(self._reopen)
         try:
-            with ours:
+            with contextlib.ExitStack() as ours:
+                if server is not None:
+                    adopt(server)
+                    ours.enter_context(asking("SIGUSR1", self._reopen))
+                    ours.enter_context(asking("SIGHUP", self._look_again))
                 await self._start_unless_stopped(server)
                 async with self:
                     if self._opens_listeners:
@@ -155,6 +157,10 @@ class Gateway(Starlette):
     def _reopen(self) -> None:
         if self._lines is not None:
             self._lines.reopen()
+
+    def _look_again(self) -> None:
+        if self._runtime is not None:
+            self._runtime.look_again()
 
     async def _start_unless_stopped(self, server: uvicorn.Server | None) -> None:
         """Start, which with an API server that does not answer lasts until it does; uvicorn ends no start for a signal.
@@ -267,7 +273,7 @@ class Gateway(Starlette):
         if scope["type"] == "lifespan":
             try:
                 self._prepare()
-            except (ValidationError, StartError) as error:
+            except (ValidationError, ConfigFileError, StartError) as error:
                 await receive()
                 message = complaint(error) if isinstance(error, ValidationError) else str(error)
                 await send({"type": "lifespan.startup.failed", "message": message})

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
+from app.configfile import ConfigFileError
+from app.effective import effective, reference_page, with_settings
 from app.settings import Settings, complaint
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class Output(StrEnum):
 
 
 @cli.command()
+@with_settings
 def run(
     host: Annotated[str, typer.Option(help="Address to listen on; also MOONGATE_HOST.")] = "",
     manifests: Annotated[
@@ -148,6 +151,35 @@ def explain(
 
 
 @cli.command()
+@with_settings
+def config(
+    output: Annotated[Output, typer.Option(help="How to print it.")] = Output.TEXT,
+    reference: Annotated[bool, typer.Option("--reference", help="Print the page of all settings instead.")] = False,
+) -> None:
+    """Print the settings that are in force and where each was said, secrets masked."""
+    from app.inspect.printing import as_json, columns
+
+    if reference:
+        print(reference_page(), end="")
+        return
+    found = list(effective(_settings()))
+    if output is Output.JSON:
+        print(as_json({each.name: {"value": each.value, "origin": each.origin} for each in found}))
+    else:
+        print(columns([("SETTING", "VALUE", "SAID BY"), *((each.name, each.value, each.origin) for each in found)]))
+
+
+@cli.command()
+def healthcheck() -> None:
+    """Ask the admin port whether the gateway serves. Exits with 1 where it does not."""
+    from app.healthcheck import check
+
+    fault = check(_settings().admin)
+    print(fault or "OK")
+    sys.exit(int(bool(fault)))
+
+
+@cli.command()
 def demo() -> None:
     """Serve the article's manifests with small backends on 127.0.0.1, and print what to try."""
     from app.demo.run import demonstrate
@@ -183,6 +215,7 @@ def _load(paths: Sequence[Path]) -> "Loaded":
 def _settings() -> Settings:
     try:
         return Settings()
-    except ValidationError as error:
-        typer.echo(f"moongate: {complaint(error)}", err=True)
+    except (ValidationError, ConfigFileError) as error:
+        sentence = complaint(error) if isinstance(error, ValidationError) else str(error)
+        typer.echo(f"moongate: {sentence}", err=True)
         raise typer.Exit(2) from None

@@ -99,6 +99,12 @@ class Reconciler:
                 async for change in changes:
                     await self._try(change)
 
+    async def look_again(self) -> None:
+        """Serve what the provider finds now, though nobody told of a change."""
+        change = await self._provider.look()
+        if change is not None:
+            await self._try(change)
+
     def sockets(self, feedback: Sockets) -> None:
         """Hear what came of the sockets that the last table asked for; :meth:`follow` builds with what is new."""
         if feedback != self._sockets:

@@ -79,6 +79,7 @@ class Runtime:
         self._reconciler: Reconciler | None = None
         self._listeners: Listeners | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._cluster: Cluster | None = None
 
     async def __aenter__(self) -> Self:
@@ -133,6 +134,12 @@ class Runtime:
 
         if self._keeper is None:
             self._keeper = asyncio.create_task(keep())
+
+    def look_again(self) -> None:
+        """Have the source of objects looked at, whether it has told of a change or not. Does not wait."""
+        if self._reconciler is not None and (self._looking is None or self._looking.done()):
+            logger.info("looking at all objects again")
+            self._looking = asyncio.create_task(self._reconciler.look_again())
 
     def abandon(self) -> None:
         """Let go of a run whose event loop has ended without stopping it."""

@@ -46,7 +46,9 @@ def serve(app: ASGIApp | str = "app:gateway", *, workers: int = 1, **options: An
         **options,
     )
     if hasattr(signal, "SIGUSR1"):
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is a log file to open anew
+        # Until there is a log file to open anew, and something to look at again.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if workers > 1:
         supervisor = _Workers(config, [])
         try:

@@ -1,4 +1,4 @@
-"""Everything that can be set, from ``MOONGATE_…`` environment variables or as arguments."""
+"""Everything that can be set: as arguments, by ``MOONGATE_…`` environment variables, or in a file that one names."""
 
 import json
 import os
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.configfile import ConfigFileSource, config_file
 from app.tls.certificates import check_authorities, check_pair, dns_names
 from middleware.via import PSEUDONYM
 from routes.graph.nodes import Options
@@ -131,7 +132,11 @@ def _fates(value: Any) -> Any:
 
 
 class Settings(BaseSettings):
-    """The settings of one gateway, read once when it starts; routes are read from manifests while it runs."""
+    """The settings of one gateway, read once when it starts; routes are read from manifests while it runs.
+
+    An argument goes before a variable, a variable before the file that ``MOONGATE_CONFIG`` names, and that before the
+    default. Raises pydantic's ValidationError, or :class:`~app.configfile.ConfigFileError`.
+    """
 
     model_config = SettingsConfigDict(env_prefix="MOONGATE_", env_ignore_empty=True, frozen=True)
 
@@ -273,6 +278,18 @@ class Settings(BaseSettings):
         "`tracestate` are passed on in any case.",
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Where settings come from, the first that has one first."""
+        return init_settings, env_settings, ConfigFileSource(settings_cls)
+
     def options(self, extensions: Iterable[tuple[str, str]] = ()) -> Options:
         """What of the settings the graph is built with; ``extensions`` are the groups and kinds of filters."""
         return Options(
@@ -289,12 +306,21 @@ class Settings(BaseSettings):
 
 
 def complaint(error: ValidationError) -> str:
-    """What is wrong with the environment's settings, in sentences that name the variable."""
-    prefix = Settings.model_config.get("env_prefix", "")
+    """What is wrong with the settings, in sentences that name the variable, or file and line."""
     return "; ".join(
-        f"{prefix}{str(fault['loc'][0]).upper()}{_rest(fault['loc'][1:])}: {fault['msg'].removeprefix('Value error, ')}"
+        f"{_place(str(fault['loc'][0]))}{_rest(fault['loc'][1:])}: {fault['msg'].removeprefix('Value error, ')}"
         for fault in error.errors(include_url=False, include_input=False)
     )
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"{Settings.model_config.get('env_prefix', '')}{name.upper()}"
+
+
+def _place(name: str) -> str:
+    place = config_file(frozenset(Settings.model_fields)).place(name)
+    return f"{place}: {name}" if place and not os.environ.get(variable(name)) else variable(name)
 
 
 def _rest(path: tuple[int | str, ...]) -> str:

@@ -6,17 +6,18 @@ from pathlib import Path
 from typer.main import get_command
 
 from app.cli import cli
+from app.effective import default, reference_page
 from app.settings import Settings
 
-README = Path(__file__).parents[1].joinpath("README.md").read_text()
+FOLDER = Path(__file__).parents[1]
+README = FOLDER.joinpath("README.md").read_text()
 
 
 def settings_table() -> str:
     """The README's table of all settings, from their model."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default_factory or field.default in ("", ()) else f"`{field.default}`"
-        rows.append(f"| `MOONGATE_{name.upper()}` | {default} | {field.description} |")
+        rows.append(f"| `MOONGATE_{name.upper()}` | {default(field)} | {field.description} |")
     return "\n".join(rows)
 
 
@@ -31,10 +32,14 @@ def test_the_readme_names_every_command_and_no_other() -> None:
 
 
 def test_every_variable_that_the_readme_names_is_a_setting() -> None:
-    settings = {f"MOONGATE_{name.upper()}" for name in Settings.model_fields}
+    settings = {f"MOONGATE_{name.upper()}" for name in (*Settings.model_fields, "config")}
     assert set(re.findall(r"MOONGATE_[A-Z_]*[A-Z]", README)) <= settings
 
 
 def test_the_readme_shows_the_embedding_example_that_is_tested() -> None:
     example = Path(__file__).with_name("e2e").joinpath("embedding_example.py").read_text()
     assert example.split('"""', 2)[2].strip() in README
+
+
+def test_the_page_of_settings_is_that_of_the_model() -> None:
+    assert FOLDER.joinpath("docs", "settings.md").read_text() == reference_page()

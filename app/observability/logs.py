@@ -1,13 +1,9 @@
 """Where the access log goes, and which requests and fields are in it."""
 
-import asyncio
 import logging
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -81,31 +77,6 @@ class AccessLines:
         if self._file is not None:
             self._writer.call(self._file.reopen)
             self._writer.start()
-
-
-@contextmanager
-def reopening(action: Callable[[], None]) -> Iterator[None]:
-    """Have the running loop do ``action`` on the signal USR1, in a process that is ours; a handler of others stays.
-
-    Behind it the signal is ignored: whoever rotates files must not end a process that is about to end by itself.
-    """
-    number = getattr(signal, "SIGUSR1", None)
-    here = threading.current_thread() is threading.main_thread()
-    if number is None or not here or callable(signal.getsignal(number)):
-        yield
-        return
-    loop = asyncio.get_running_loop()
-
-    def on_signal(*_: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(action)
-
-    # Not loop.add_signal_handler(): the end of the loop would have the signal end the process.
-    signal.signal(number, on_signal)
-    try:
-        yield
-    finally:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def access_log(settings: Settings, write: Callable[[str], None]) -> AccessLog:

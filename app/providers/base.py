@@ -51,6 +51,11 @@ class Provider(Protocol):
         """What changed since ``load``, for as long as it is iterated. It ends only by cancellation (or ``aclose``)."""
         ...
 
+    async def look(self) -> Change | None:
+        """What a look at everything finds, that nobody told of; None where nothing is different. What it answers is to
+        be applied in its turn among :meth:`changes`."""
+        ...
+
     async def locate(self, places: Sequence[tuple[Key, str]]) -> list[Place]:
         """The file and line of each ``(key, field)``, in the order asked; a field is spelled as in ``Problem.field``.
 

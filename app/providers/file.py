@@ -70,6 +70,10 @@ class FileProvider:
                     if (self._held.scan.folders, self._interval()) != (watched, interval):
                         break
 
+    async def look(self) -> Change | None:
+        """What a look at all files finds, though nothing was notified of."""
+        return await self._refresh()
+
     async def locate(self, places: Sequence[tuple[Key, str]]) -> list[Place]:
         """The lines of objects' fields; each file is read once. Where a file was changed since, or says nothing valid
         of the object, the line is that of the object or 0."""
@@ -81,7 +85,12 @@ class FileProvider:
         The work is done on the side from a state that stays as it is, and the result is put in place at once, so that
         a cancellation in between leaves nothing half done.
         """
-        return self._adopt(await self._survey())
+        while True:
+            before = self._held
+            found = await self._survey()
+            # What came in between was read later.
+            if self._held is before:
+                return self._adopt(found)
 
     async def _survey(self) -> Held:
         return await asyncio.to_thread(survey, self._held, self._paths, self._read, self._extensions)

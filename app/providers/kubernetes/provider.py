@@ -140,6 +140,10 @@ class KubernetesProvider:
         finally:
             await self.close()
 
+    async def look(self) -> Change | None:
+        """Nothing: an API server tells of every change, and is asked anew where it cannot."""
+        return None
+
     async def locate(self, places: Sequence[tuple[Key, str]]) -> list[Place]:
         """Nothing here comes from files."""
         return [Place("", 0)] * len(places)
