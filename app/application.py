@@ -3,11 +3,10 @@
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import uvicorn
@@ -24,8 +23,7 @@ from app.listeners.peer import SERVER_NAME
 from app.listeners.places import PORT, as_set
 from app.listeners.server import adopt, running_server
 from app.listeners.standin import StandIns
-from app.observability.counting import Counter
-from app.observability.logs import AccessLines, access_log
+from app.observability.observers import Observers, UnavailableError
 from app.proxy import RuleProxy
 from app.runtime import Runtime, StartError
 from app.settings import Settings, complaint
@@ -35,7 +33,7 @@ from middleware.answer import CYCLE
 from middleware.errors import BadRequest, ErrorMiddleware, GatewayError, Misdirected, NoRoute
 from middleware.extension import Extensions
 from middleware.forwarded import ForwardedMiddleware
-from middleware.observe import ObserveMiddleware, Observer
+from middleware.observe import ObserveMiddleware
 from middleware.record import RECORD, RequestRecord, record_of
 from middleware.requestid import RequestIdMiddleware
 from middleware.scope import LISTENER_PORT, SERVED_PORT, TARGET_PATH
@@ -44,13 +42,8 @@ from routes.table.hostnames import host_of
 from routes.table.paths import matched_path
 from routes.table.types import PortKey, RoutingTable
 
-if TYPE_CHECKING:
-    from app.observability.tracing import Tracing
-
 logger = logging.getLogger(__name__)
 
-#: Seconds in which the collector has to take the last spans.
-_FLUSH: Final = 5.0
 #: Seconds between looks for a signal that came while the gateway starts.
 _LOOK_FOR_SIGNAL = 0.1
 
@@ -93,9 +86,6 @@ class Gateway(Starlette):
         # The same where it has to see requests that are forwarded on the spot, which are counted without.
         self._told: ObserveMiddleware | None = None
         self._request_ids: RequestIdMiddleware | None = None
-        self._tracing: Tracing | None = None
-        # Where the access log goes, to the end of a server's run.
-        self._lines: AccessLines | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -107,8 +97,8 @@ class Gateway(Starlette):
         return StandIns(self.settings.listener, as_set(self.settings.ports))
 
     @cached_property
-    def _counter(self) -> Counter | None:
-        return Counter(self.settings.metrics_buckets) if self.settings.metrics else None
+    def _observers(self) -> Observers:
+        return Observers(self.settings)
 
     @property
     def runtime(self) -> Runtime:
@@ -130,18 +120,18 @@ class Gateway(Starlette):
         if self._starts == 0 and self._runtime is not None:
             runtime, self._runtime = self._runtime, None
             await runtime.__aexit__()
-            if self._tracing is not None:
-                await self._tracing.flush(_FLUSH)
+            await self._observers.flush()
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """The gateway's life as a server's own application: with its sockets, if it is to open any."""
         server = running_server() if self._opens_listeners else None
+        observers = self._observers
         try:
             with contextlib.ExitStack() as ours:
                 if server is not None:
                     adopt(server)
-                    ours.enter_context(asking("SIGUSR1", self._reopen))
+                    ours.enter_context(asking("SIGUSR1", observers.reopen))
                     ours.enter_context(asking("SIGHUP", self._look_again))
                 await self._start_unless_stopped(server)
                 async with self:
@@ -150,13 +140,7 @@ class Gateway(Starlette):
                     yield
         finally:
             # A server ends its process by a signal, which leaves no later moment for what is still queued.
-            lines, self._lines = self._lines, None
-            if lines is not None:
-                await asyncio.to_thread(lines.close)
-
-    def _reopen(self) -> None:
-        if self._lines is not None:
-            self._lines.reopen()
+            await asyncio.to_thread(observers.close)
 
     def _look_again(self) -> None:
         if self._runtime is not None:
@@ -194,7 +178,9 @@ class Gateway(Starlette):
             self._runtime.abandon()
             self._runtime, self._starts = None, 0
         if self._starting is None or self._starting.get_loop() is not loop:
-            self._starting = asyncio.ensure_future(Runtime(self.settings, self._filters, self._counter).__aenter__())
+            self._starting = asyncio.ensure_future(
+                Runtime(self.settings, self._filters, self._observers.counter).__aenter__()
+            )
         starting = self._starting
         try:
             self._runtime = await asyncio.shield(starting)
@@ -240,7 +226,7 @@ class Gateway(Starlette):
         False leaves it to the ASGI call, which it then is as though nothing had been.
         """
         runtime = self._runtime
-        if runtime is None or self._forwarded is None or self.user_middleware or self._tracing is not None:
+        if runtime is None or self._forwarded is None or self.user_middleware or self._observers.tracing is not None:
             return False
         scope = cycle.scope
         # What a rule asks of the fields is asked of those that it would get by way of the ASGI call.
@@ -301,14 +287,10 @@ class Gateway(Starlette):
             self._forwarded = forwarded
         if self.settings.request_id:
             app = self._request_ids = RequestIdMiddleware(app, name=self.settings.request_id, trusts=forwarded.trusts)
-        observers: list[Observer] = [] if self._counter is None else [self._counter]
-        if self.settings.access_log != "off":
-            observers.append(access_log(self.settings, self._log))
-        if self._tracing is not None:
-            observers.append(self._tracing)
-        if observers:
-            app = self._observe = ObserveMiddleware(app, observers)
-            if observers != [self._counter]:
+        self._observe = self._observers.around(app)
+        if self._observe is not None:
+            app = self._observe
+            if self._observers.more_than_count:
                 self._told = self._observe
         for layer, args, options in reversed(self.user_middleware):
             app = layer(app, *args, **options)
@@ -321,22 +303,10 @@ class Gateway(Starlette):
 
     def _prepare(self) -> None:
         """Have at hand what observers need. Raises StartError where the settings name what cannot be had."""
-        settings = self.settings
-        if settings.access_log != "off" and self._lines is None:
-            try:
-                self._lines = AccessLines(settings.access_log_file)
-            except OSError as error:
-                raise StartError(
-                    f"MOONGATE_ACCESS_LOG_FILE: {settings.access_log_file} cannot be opened: {error.strerror}"
-                ) from None
-        if settings.tracing != "off" and self._tracing is None:
-            self._tracing = _load_tracing()
-
-    def _log(self, line: str) -> None:
-        if self._lines is None:
-            self._prepare()
-        assert self._lines is not None, "it is prepared"
-        self._lines.write(line)
+        try:
+            self._observers.prepare()
+        except UnavailableError as error:
+            raise StartError(str(error)) from None
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -396,22 +366,6 @@ class Gateway(Starlette):
             scope[TARGET_PATH] = target
             scope[LISTENER_PORT] = key.port
         return proxy
-
-
-def _load_tracing() -> "Tracing | None":
-    """The observer that tells of spans; None where the variables of OpenTelemetry switch it off. Raises StartError."""
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return None
-    try:
-        from app.observability.tracing import ConfigurationError, Tracing
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("opentelemetry"):
-            raise
-        raise StartError("MOONGATE_TRACING: OpenTelemetry is not installed; pip install moongate[otel]") from None
-    try:
-        return Tracing()
-    except ConfigurationError as error:
-        raise StartError(str(error)) from None
 
 
 def _below_mount(scope: Scope) -> bytes:

@@ -49,7 +49,6 @@ class Journal:
         self._events: deque[Event] = deque(maxlen=CAPACITY)
         self._count = 0
         self.last_build: Build | None = None
-        self.last_success: Build | None = None
         self.builds = 0
         self.failed_builds = 0
         self.heard: set[Callable[[], None]] = set()
@@ -64,10 +63,7 @@ class Journal:
         """A change was built in ``duration`` seconds, or could not be."""
         self.last_build = Build(self._now(), duration, error)
         self.builds += 1
-        if error:
-            self.failed_builds += 1
-        else:
-            self.last_success = self.last_build
+        self.failed_builds += bool(error)
         self._tell()
 
     def latest(self, most: int = CAPACITY) -> Iterator[Event]:

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
+from app.inspect.printing import flat
 from routes.table.explain import Candidate, Explanation, Request, explain
 from routes.table.features import describe_backend, describe_filters
 from routes.table.hostnames import host_of
@@ -121,9 +122,9 @@ def _text(key: PortKey, explanation: Explanation) -> Iterator[str]:
         yield f"  because   {explanation.decided}"
     if explanation.rule is not None:
         for filter_ in describe_filters(explanation.rule.filters):
-            yield f"  filter    {_flat(filter_)}"
+            yield f"  filter    {flat(filter_)}"
         for backend in explanation.rule.backends:
-            yield f"  backend   {_flat(describe_backend(backend))}"
+            yield f"  backend   {flat(describe_backend(backend))}"
     for candidate in explanation.also:
         yield f"  lost      {candidate.rule}: {_match(candidate)}"
     for candidate in explanation.close:
@@ -132,12 +133,6 @@ def _text(key: PortKey, explanation: Explanation) -> Iterator[str]:
 
 def _match(candidate: Candidate) -> str:
     return ", ".join((f"host {candidate.hostname}", candidate.path, *candidate.predicates))
-
-
-def _flat(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name}: {_flat(each)}" if each else str(name) for name, each in value.items())
-    return ", ".join(map(_flat, value)) if isinstance(value, list) else str(value)
 
 
 def _is_address(host: str) -> bool:

@@ -42,6 +42,13 @@ def plain(problem: Problem) -> dict[str, Any]:
     return asdict(problem) | {"key": str(problem.key or "")}
 
 
+def flat(value: Any) -> str:
+    """Nested plain data in a line: ``set: x-a, to: default/copy:80``."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {flat(each)}" if each else str(name) for name, each in value.items())
+    return ", ".join(map(flat, value)) if isinstance(value, list) else str(value)
+
+
 def tell(problems: Iterable[Problem]) -> None:
     """Print each problem in a line on standard error."""
     for problem in problems:

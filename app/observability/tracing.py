@@ -5,8 +5,7 @@ its parent. Names and attributes are those of the stable semantic conventions fo
 ``moongate.response_flags`` beside. No query and no header field is ever in a span.
 
 Resource, sampler, propagators, exporter and batches are the SDK's own. The spans are not: they are put together once
-they are over, when all is known, which is a quarter of what it costs to fill them piece by piece. An unsampled request
-costs its ids.
+they are over, when all is known. An unsampled request costs its ids.
 """
 
 import asyncio

@@ -5,6 +5,7 @@ from typing import Any
 
 from app.admin.source import Source
 from app.backend import BackendProxy
+from app.inspect.printing import flat
 from app.observability.numbers import Totals
 from app.proxy import RuleProxy
 from app.upstream.health import Endpoint
@@ -56,19 +57,6 @@ def route(source: Source, id: str) -> RouteView | None:
         tuple(_rules(source, node, source.proxies(key))),
         problems,
     )
-
-
-def used_services(source: Source) -> list[tuple[BackendView, tuple[str, ...]]]:
-    """Each backend that rules lead to, once, with the names of these rules; share and totals are those of the first."""
-    state = source.state()
-    found: dict[str, tuple[BackendProxy, list[str]]] = {}
-    for key in state.graph.routes if state is not None else ():
-        for proxy in source.proxies(key):
-            for backend in proxy.backends:
-                found.setdefault(backend.backend.name, (backend, []))[1].append(proxy.rule.name)
-    return [
-        (_backend(proxy, 1.0, _NOTHING), tuple(dict.fromkeys(rules))) for _, (proxy, rules) in sorted(found.items())
-    ]
 
 
 # A line
@@ -148,9 +136,9 @@ def _rules(source: Source, node: RouteNode, proxies: Sequence[RuleProxy]) -> Ite
             invalid=rule.unsupported,
             matches=tuple(map(_match, rule.source.matches)),
             filters=tuple(_words(features.get("filters", ()))),
-            timeouts=_sentence(features.get("timeouts")),
-            retry=_sentence(features.get("retry")),
-            session=_sentence(features.get("session")),
+            timeouts=flat(features.get("timeouts", "")),
+            retry=flat(features.get("retry", "")),
+            session=flat(features.get("session", "")),
             backends=tuple(_backends(proxy, used)) if proxy is not None else (),
             totals=numbers.rule(name) if numbers is not None else _NOTHING,
         )
@@ -229,12 +217,4 @@ def _words(described: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Filters in words: ``RequestHeaderModifier set: x-a``."""
     for each in described:
         for name, config in each.items():
-            yield f"{name} {_sentence(config)}".strip()
-
-
-def _sentence(value: Any) -> str:
-    if not value:
-        return ""
-    if isinstance(value, dict):
-        return ", ".join(f"{name}: {_sentence(each) or each}" for name, each in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            yield f"{name} {flat(config)}".strip()

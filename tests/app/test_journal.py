@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.journal import CAPACITY, Event, Journal
+from app.journal import CAPACITY, Build, Event, Journal
 from tests.app.admin.running import running
 from tests.app.view.test_views import CANARY, GATEWAY, PLAIN, change, http_route
 
@@ -34,13 +34,12 @@ def test_the_oldest_events_are_forgotten_and_their_numbers_are_not_used_again() 
     assert (len(kept), kept[0].number, kept[-1].number) == (CAPACITY, CAPACITY + 1, 2)
 
 
-def test_a_failed_build_leaves_the_last_success() -> None:
+def test_builds_are_counted_and_the_last_is_kept() -> None:
     journal = Journal(lambda: MOMENT)
     journal.built(0.5)
     journal.built(0.1, "no")
     assert (journal.builds, journal.failed_builds) == (2, 1)
-    assert journal.last_success is not None
-    assert journal.last_success.duration == 0.5
+    assert journal.last_build == Build(MOMENT, 0.1, "no")
 
 
 def test_who_listens_hears_of_events_and_builds() -> None:

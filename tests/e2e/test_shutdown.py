@@ -237,25 +237,19 @@ def test_two_terms_at_a_time_are_one(tmp_path: Path) -> None:
         assert waiting.finish().body == 2 * BODY
 
 
-def test_what_takes_longer_than_the_grace_period_is_cut_off(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("run", "arguments", "names"),
+    [
+        (by_uvicorn, ("--timeout-graceful-shutdown", "1"), {}),
+        (by_uvicorn, (), {"drain_timeout": "1"}),
+        (by_moongate, (), {"drain_timeout": "1"}),
+    ],
+)
+def test_what_takes_longer_than_the_grace_period_is_cut_off(
+    tmp_path: Path, run: Run, arguments: tuple[str, ...], names: dict[str, str]
+) -> None:
     halves = Halves()
-    with (
-        run_with(halves, tmp_path, by_uvicorn, ("--timeout-graceful-shutdown", "1")) as running,
-        Connection(running.port) as waiting,
-    ):
-        waiting.begin("GET", "/slow", "whoami")
-        wait_until(lambda: halves.slow)
-        running.send(signal.SIGTERM)
-        assert running.wait() == -signal.SIGTERM
-        with pytest.raises(http.client.IncompleteRead):
-            waiting.finish()
-        halves.release.set()
-
-
-@pytest.mark.parametrize("run", [by_uvicorn, by_moongate])
-def test_the_grace_period_is_a_setting(tmp_path: Path, run: Run) -> None:
-    halves = Halves()
-    with run_with(halves, tmp_path, run, drain_timeout="1") as running, Connection(running.port) as waiting:
+    with run_with(halves, tmp_path, run, arguments, **names) as running, Connection(running.port) as waiting:
         waiting.begin("GET", "/slow", "whoami")
         wait_until(lambda: halves.slow)
         running.send(signal.SIGTERM)

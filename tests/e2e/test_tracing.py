@@ -66,6 +66,14 @@ def running(folder: Path, *objects: dict[str, Any], **environment: str) -> Itera
         yield started
 
 
+@contextmanager
+def traced(folder: Path, collector: Collector, port: int) -> Iterator[Process]:
+    """:func:`running`, with ``collector`` told of all that goes to the one backend, at ``port``."""
+    objects = (*backend("whoami", port), route("all", "whoami", gateway="edge"))
+    with running(folder, *objects, **collector.variables) as gateway:
+        yield gateway
+
+
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     with collecting() as collector:
@@ -87,9 +95,7 @@ def test_a_request_has_a_span_and_its_attempt_another_below_it(tmp_path: Path, c
     recorder = Recorder()
     with (
         serving(recorder) as port,
-        running(
-            tmp_path, *backend("whoami", port), route("all", "whoami", gateway="edge"), **collector.variables
-        ) as gateway,
+        traced(tmp_path, collector, port) as gateway,
     ):
         ask(gateway.port, "/a%20b?token=secret", fields=(("Authorization", "Bearer secret"),))
         (server,), (client,) = by_kind(collector.wait_for(2))
@@ -127,9 +133,7 @@ def test_a_clients_trace_goes_on_with_its_state_and_baggage(tmp_path: Path, coll
     recorder = Recorder()
     with (
         serving(recorder) as port,
-        running(
-            tmp_path, *backend("whoami", port), route("all", "whoami", gateway="edge"), **collector.variables
-        ) as gateway,
+        traced(tmp_path, collector, port) as gateway,
     ):
         fields = (("traceparent", SAMPLED), ("tracestate", "a=1, b@c=x"), ("tracestate", "d=2"), ("baggage", "k=v;p"))
         ask(gateway.port, fields=fields)
@@ -146,9 +150,7 @@ def test_an_unsampled_trace_stays_unsampled_and_has_no_spans(tmp_path: Path, col
     recorder = Recorder()
     with (
         serving(recorder) as port,
-        running(
-            tmp_path, *backend("whoami", port), route("all", "whoami", gateway="edge"), **collector.variables
-        ) as gateway,
+        traced(tmp_path, collector, port) as gateway,
     ):
         ask(gateway.port, fields=(("traceparent", UNSAMPLED),))
         ask(gateway.port, "/sampled")
@@ -193,9 +195,7 @@ def test_instead_of_a_malformed_parent_a_trace_begins(
     recorder = Recorder()
     with (
         serving(recorder) as port,
-        running(
-            tmp_path, *backend("whoami", port), route("all", "whoami", gateway="edge"), **collector.variables
-        ) as gateway,
+        traced(tmp_path, collector, port) as gateway,
     ):
         ask(gateway.port, fields=(*fields, ("tracestate", "a=1")))
         (server,), (client,) = by_kind(collector.wait_for(2))
@@ -386,9 +386,7 @@ def test_a_websocket_has_spans_and_carries_the_context(tmp_path: Path, collector
     recorder = Recorder()
     with (
         serving(recorder) as port,
-        running(
-            tmp_path, *backend("whoami", port), route("all", "whoami", gateway="edge"), **collector.variables
-        ) as gateway,
+        traced(tmp_path, collector, port) as gateway,
     ):
         assert ask(gateway.port, "/?token=secret", fields=(*UPGRADE, *CONTEXT)).status == 101
         (server,), (client,) = by_kind(collector.wait_for(2))
@@ -403,9 +401,7 @@ def test_http_2_has_spans_and_carries_the_context(tmp_path: Path, collector: Col
     recorder = Recorder()
     with (
         serving(recorder) as port,
-        running(
-            tmp_path, *backend("whoami", port), route("all", "whoami", gateway="edge"), **collector.variables
-        ) as gateway,
+        traced(tmp_path, collector, port) as gateway,
         Http2Client(gateway.port, host="whoami") as http2,
     ):
         http2.finish(*(http2.open("/", (b"traceparent", SAMPLED.encode()))[1] for _ in range(3)))

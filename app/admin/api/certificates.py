@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from app.admin.api.shapes import moment
 from app.admin.source import Source
+from app.view.certificates import attribute, served
 
 #: How long before its end a certificate is a warning.
 SOON: Final = timedelta(days=30)
@@ -60,19 +61,13 @@ class Certificate:
 async def certificates(source: Source) -> dict[str, Certificate]:
     """All that listeners serve, by their SHA-256 in hexadecimal digits. Others have a turn while they are read."""
     found: dict[str, Certificate] = {}
-    state = source.state()
-    gateways = state.graph.gateways.values() if state is not None else ()
-    number = 0
-    for gateway in gateways:
-        for listener in gateway.all_listeners:
-            for pair in listener.certificates:
-                read, not_after = _read(pair.certificate)
-                certificate = found.setdefault(read["name"], Certificate(read, not_after))
-                certificate.secrets[pair.secret.qualified_name] = None
-                certificate.listeners[f"{listener.owner.qualified_name}/{listener.source.name}"] = None
-                number += 1
-                if number % _SLICE == 0:
-                    await asyncio.sleep(0)
+    for number, (pair, listener) in enumerate(served(source), 1):
+        read, not_after = _read(pair.certificate)
+        certificate = found.setdefault(read["name"], Certificate(read, not_after))
+        certificate.secrets[pair.secret.qualified_name] = None
+        certificate.listeners[listener] = None
+        if number % _SLICE == 0:
+            await asyncio.sleep(0)
     return found
 
 
@@ -95,7 +90,7 @@ def _read(pem: bytes) -> tuple[dict[str, Any], datetime]:
         "notAfter": moment(leaf.not_valid_after_utc),
         "notBefore": moment(leaf.not_valid_before_utc),
         "serialNumber": str(leaf.serial_number),
-        "commonName": _attribute(leaf.subject, NameOID.COMMON_NAME),
+        "commonName": attribute(leaf.subject, NameOID.COMMON_NAME),
         "version": f"v{leaf.version.value + 1}",
         "keyType": kind,
         "signatureAlgorithm": _algorithm(leaf),
@@ -104,11 +99,11 @@ def _read(pem: bytes) -> tuple[dict[str, Any], datetime]:
     }
     optional = {
         "keySize": size,
-        "issuerOrg": _attribute(leaf.issuer, NameOID.ORGANIZATION_NAME),
-        "issuerCN": _attribute(leaf.issuer, NameOID.COMMON_NAME),
-        "issuerCountry": _attribute(leaf.issuer, NameOID.COUNTRY_NAME),
-        "organization": _attribute(leaf.subject, NameOID.ORGANIZATION_NAME),
-        "country": _attribute(leaf.subject, NameOID.COUNTRY_NAME),
+        "issuerOrg": attribute(leaf.issuer, NameOID.ORGANIZATION_NAME),
+        "issuerCN": attribute(leaf.issuer, NameOID.COMMON_NAME),
+        "issuerCountry": attribute(leaf.issuer, NameOID.COUNTRY_NAME),
+        "organization": attribute(leaf.subject, NameOID.ORGANIZATION_NAME),
+        "country": attribute(leaf.subject, NameOID.COUNTRY_NAME),
     }
     return shape | {name: value for name, value in optional.items() if value}, leaf.not_valid_after_utc
 
@@ -120,10 +115,6 @@ def _names(leaf: x509.Certificate) -> Iterator[str]:
         return
     yield from names.get_values_for_type(x509.DNSName)
     yield from map(str, names.get_values_for_type(x509.IPAddress))
-
-
-def _attribute(name: x509.Name, oid: x509.ObjectIdentifier) -> str:
-    return next((str(each.value) for each in name.get_attributes_for_oid(oid)), "")
 
 
 def _algorithm(leaf: x509.Certificate) -> str:

@@ -1,6 +1,7 @@
 """What is served in the shapes of Traefik's API, of which tests keep a list (``traefik_shapes.yaml``)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from app.listeners.places import as_set
 from app.settings import Settings
 from app.upstream.health import Endpoint
 from app.view.model import Health
+from app.view.words import counted
 from routes.table.types import PortKey
 
 _UP: Final = "UP"
@@ -72,12 +74,7 @@ def entry_points(source: Source) -> list[dict[str, Any]]:
 
 def section(statuses: Iterable[Health]) -> dict[str, int]:
     """How many there are, and how many of them do not do well."""
-    found = list(statuses)
-    return {
-        "total": len(found),
-        "warnings": found.count(Health.WARNING),
-        "errors": found.count(Health.DISABLED),
-    }
+    return asdict(counted(statuses))
 
 
 def moment(at: datetime) -> str:

@@ -113,7 +113,7 @@ class _Traefik:
                     "metrics": "Prometheus" if settings.metrics else "",
                     "accessLog": settings.access_log != "off",
                 },
-                "providers": ["KubernetesGateway"],
+                "providers": ["KubernetesGateway"],  # by which all names here end, wherever objects are from
             }
         )
 

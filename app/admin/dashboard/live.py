@@ -8,7 +8,7 @@ A page says what it shows (``overview``, ``events``, ``state`` or ``route:namesp
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from app.admin.dashboard.words import duration, percent, rate
 from app.admin.source import Source
-from app.observability.numbers import Totals
+from app.observability.numbers import Numbers, Totals
 from app.view.model import RouteView
 from app.view.routes import route
 
@@ -34,6 +34,9 @@ class Live:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._followers = 0
+        # What all requests came to, and when that was summed: all first pages show the same.
+        self._total = Totals()
+        self._summed = -PERIOD
 
     async def answer(self, request: Request) -> Response:
         """Follow what ``page`` shows, until the client leaves."""
@@ -46,7 +49,7 @@ class Live:
         self._followers += 1
         news = asyncio.Event()
         self._source.journal.heard.add(news.set)
-        sampler = Sampler(self._source, page)
+        sampler = Sampler(self._source, page, self._all)
         try:
             while self._source.serving():
                 yield f"data: {json.dumps(sampler.message(), separators=(',', ':'))}\n\n"
@@ -61,13 +64,21 @@ class Live:
             self._source.journal.heard.discard(news.set)
             self._followers -= 1
 
+    def _all(self, numbers: Numbers) -> Totals:
+        """The sum of all that has been counted, no older than half a period: it takes milliseconds with many routes."""
+        now = asyncio.get_running_loop().time()
+        if now - self._summed >= PERIOD / 2:
+            self._total, self._summed = numbers.total(), now
+        return self._total
+
 
 class Sampler:
-    """Makes the messages of one page: rates are what has come since the message before."""
+    """Makes the messages of one page: rates are what has come since the message before. ``total`` sums all requests."""
 
-    def __init__(self, source: Source, page: str) -> None:
+    def __init__(self, source: Source, page: str, total: Callable[[Numbers], Totals]) -> None:
         self._source = source
         self._page = page
+        self._total = total
         self._clock = asyncio.get_running_loop().time
         # Counts of the messages before, each with its time; the first is a window ago.
         self._before: deque[tuple[float, Mapping[str, Totals]]] = deque()
@@ -76,10 +87,9 @@ class Sampler:
         """What the page shows now."""
         journal = self._source.journal
         found: dict[str, Any] = {"version": f"{journal.builds}.{journal.count}"}
-        if self._source.numbers is None and not self._page.startswith("route:"):
-            return found
-        if self._page == "overview":
-            found["texts"] = overview_values(self._source, *self._since({"": self._source.numbers.total()}))  # type: ignore[union-attr]
+        numbers = self._source.numbers
+        if self._page == "overview" and numbers is not None:
+            found["texts"] = overview_values(numbers, *self._since({"": self._total(numbers)}))
             found["spark"] = self._rate_of("")
         elif self._page.startswith("route:"):
             view = route(self._source, self._page.removeprefix("route:"))
@@ -133,10 +143,11 @@ class Sampler:
         return texts, states
 
 
-def overview_values(source: Source, before: Mapping[str, Totals] | None = None, seconds: float = 0.0) -> dict[str, str]:
+def overview_values(
+    numbers: Numbers, before: Mapping[str, Totals] | None = None, seconds: float = 0.0
+) -> dict[str, str]:
     """The numbers of the first page."""
-    assert source.numbers is not None, "it is asked where there are any"
-    now = source.numbers.total()
+    now = numbers.total()
     old = before[""] if before is not None else now
     errors = now.by_class.get(5, 0) - old.by_class.get(5, 0)
     return {
@@ -144,7 +155,7 @@ def overview_values(source: Source, before: Mapping[str, Totals] | None = None, 
         "rate": rate((now.requests - old.requests) / seconds) if seconds else "0",
         "errors": rate(errors / seconds) if seconds else "0",
         "in-flight": f"{now.in_flight:,}",
-        "connections": f"{sum(source.numbers.connections().values()):,}",
+        "connections": f"{sum(numbers.connections().values()):,}",
         "latency": _mean(now, old),
     }
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from app.admin.dashboard.drawing import Curve, arcs, curves
 from app.admin.dashboard.words import age, bars, duration, percent, soon
 from app.admin.source import Source
 from app.inspect.explain import UsageError, as_data
+from app.inspect.printing import flat
 from app.view.certificates import certificates
 from app.view.gateways import gateway, gateways
 from app.view.model import Health, RouteSummary, RuleView
@@ -52,7 +53,7 @@ def _templates() -> Jinja2Templates:
         lstrip_blocks=True,
     )
     environment.globals.update(asset=asset, arcs=arcs, curves=curves, NAMED=NAMED)
-    environment.filters.update(age=age, percent=percent, duration=duration, soon=soon, bars=bars)
+    environment.filters.update(flat=flat, age=age, percent=percent, duration=duration, soon=soon, bars=bars)
     return Jinja2Templates(env=environment)
 
 
@@ -109,7 +110,7 @@ class Pages:
             gateways=gateways_in_short(source),
             events=list(source.journal.latest(8)),
             now=datetime.now(UTC),
-            numbers=live.overview_values(source) if source.numbers is not None else {},
+            numbers=live.overview_values(source.numbers) if source.numbers is not None else {},
         )
 
     async def gateways(self, request: Request) -> Response:
@@ -223,13 +224,10 @@ def gateways_in_short(source: Source) -> list[dict[str, Any]]:
 
 def search(every: Sequence[RouteSummary], words: str, state: str) -> Sequence[RouteSummary]:
     """Those that have all of ``words`` in their text, and do as ``state`` says."""
-    wanted: list[Callable[[RouteSummary], bool]] = [
-        lambda each, word=word: word in each.text  # type: ignore[misc]
-        for word in words.lower().split()
-    ]
-    if state:
-        wanted.append(lambda each: each.health == state)
-    return [each for each in every if all(fits(each) for fits in wanted)] if wanted else every
+    wanted = words.lower().split()
+    if not wanted and not state:
+        return every
+    return [each for each in every if state in ("", each.health) and all(word in each.text for word in wanted)]
 
 
 def curves_of(rule: RuleView) -> list[Curve]:

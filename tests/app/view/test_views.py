@@ -14,7 +14,7 @@ from app.view.certificates import certificates
 from app.view.gateways import gateway, gateways
 from app.view.model import Counts, Health
 from app.view.overview import overview
-from app.view.routes import route, summaries, used_services
+from app.view.routes import route, summaries
 from tests.app.admin.running import Asked, running
 
 T = TypeVar("T")
@@ -173,13 +173,6 @@ def test_matches_are_told_in_words_and_secret_values_are_not(tmp_path: Path) -> 
     assert match.predicates[3] == "query q=~ c+"
     assert found.rules[0].filters == ("RequestHeaderModifier set: Authorization",)
     assert "hidden" not in repr(found)
-
-
-def test_each_backend_is_listed_once_with_the_rules_that_use_it(tmp_path: Path) -> None:
-    text = GATEWAY + http_route("one", PLAIN) + http_route("two", PLAIN, hosts="[b.example]")
-    ((backend, rules),) = shown(tmp_path, text, used_services)
-    assert backend.name == "default/whoami:80"
-    assert rules == ("default/one/0", "default/two/0")
 
 
 def test_certificates_tell_names_times_and_listeners_and_no_key(tmp_path: Path) -> None:
