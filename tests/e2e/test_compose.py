@@ -60,6 +60,7 @@ class Stack:
         } | {
             "MOONGATE_HTTP_PORT": "0",  # Docker takes a free one
             "MOONGATE_HTTPS_PORT": "0",
+            "MOONGATE_ADMIN_PORT": "0",
             "MOONGATE_MANIFESTS_FOLDER": str(manifests),
             "MOONGATE_CERTIFICATES": json.dumps([{"group": "core", "kind": "Secret", "name": "mysecret"}]),
         }
@@ -152,6 +153,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
     finally:
         stack.compose("down", "--volumes", "--rmi", "local", "--timeout", "5")
+
+
+def test_the_dashboard_is_published_for_this_machine_alone(stack: Stack) -> None:
+    address = stack.compose("port", "gateway", "9000").strip()
+    assert address.startswith("127.0.0.1:")
+    answer = httpx2.get(f"http://{address}/dashboard/", trust_env=False)
+    assert (answer.status_code, "Overview" in answer.text) == (200, True)
 
 
 def test_a_request_reaches_a_backend_and_says_where_it_came_from(stack: Stack) -> None:
